@@ -10,7 +10,8 @@
  *
  * The one rule that training and batching lean on: an element of a product depends on its row of x, its
  * column of w and k alone. Not on m, n, its place in a tile or who computes it. So every element is one
- * chain of fused multiply-adds over ascending k (per group for q8), whatever the tile. */
+ * chain of multiply-adds over ascending k (per group for q8), whatever the tile; with `accumulate` and no
+ * activation the chain may begin at the old y. Between ISAs results differ by rounding. */
 #ifndef VLM_KERNELS_H
 #define VLM_KERNELS_H
 
@@ -59,7 +60,7 @@ typedef struct vlm_matmul_kernel {
     size_t (*prepared_bytes)(size_t k);
     /* Convert m rows of x (contiguous along k, row stride ldx) to what multiply wants (bf16; int8 by groups). */
     void (*prepare)(void *prepared, const float *x, size_t ldx, size_t m, size_t k);
-    /* y[m, n] of row stride ldy. x: the prepared rows (row r at byte r * prepared_bytes(k), strides ignored),
+    /* y[m, n] of row stride ldy; epilogue NULL: the plain product. x: the prepared rows (row r at byte r * prepared_bytes(k), strides ignored),
      * or floats at x[row * x_row + j * x_k] where there is no prepare. panels: the first of ceil(n / panel);
      * a call may start at any panel of a larger matrix. */
     void (*multiply)(float *y, size_t ldy, const void *x, size_t x_row, size_t x_k, const void *panels, size_t m,
