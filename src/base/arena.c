@@ -1,4 +1,5 @@
-/* An arena in chunks. A rewind keeps the largest chunk, so that a loop of equal passes allocates once. */
+/* An arena in chunks. After a rewind to the start one chunk holds the peak, so that a loop of equal passes
+ * allocates twice at most. */
 #include "base/arena.h"
 
 #include <stdint.h>
@@ -19,6 +20,8 @@ bool vlm_arena_reserve(vlm_arena *arena, size_t bytes)
 {
     if (arena->chunks && arena->chunks->size - arena->chunks->offset >= bytes)
         return true;
+    if (!arena->chunks && bytes < arena->peak)
+        bytes = arena->peak; /* a loop of equal passes: from the second on, one chunk holds all */
     if (bytes < SMALLEST_CHUNK)
         bytes = SMALLEST_CHUNK;
     vlm_arena_chunk *chunk = malloc(sizeof *chunk);
@@ -82,25 +85,17 @@ static void free_chunk(vlm_arena_chunk *chunk)
 
 void vlm_arena_rewind(vlm_arena *arena, vlm_arena_mark mark)
 {
-    vlm_arena_chunk *kept = NULL;
-    while (arena->chunks != mark.chunk) {
-        vlm_arena_chunk *chunk = arena->chunks;
-        arena->chunks = chunk->older;
-        if (!mark.chunk && (!kept || chunk->size > kept->size)) {
-            if (kept)
-                free_chunk(kept);
-            kept = chunk;
-        } else {
-            free_chunk(chunk);
-        }
+    while (arena->chunks && arena->chunks != mark.chunk && (mark.chunk || arena->chunks->older)) {
+        vlm_arena_chunk *older = arena->chunks->older;
+        free_chunk(arena->chunks);
+        arena->chunks = older;
     }
-    if (kept) {
-        kept->older = NULL;
-        kept->offset = 0;
-        arena->chunks = kept;
-    } else if (arena->chunks) {
-        arena->chunks->offset = mark.offset;
+    if (!mark.chunk && arena->chunks && arena->chunks->size < arena->peak) {
+        free_chunk(arena->chunks); /* the next pass gets one chunk as large as the peak */
+        arena->chunks = NULL;
     }
+    if (arena->chunks)
+        arena->chunks->offset = mark.chunk ? mark.offset : 0;
     arena->used = mark.used;
 }
 

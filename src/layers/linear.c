@@ -1,0 +1,110 @@
+/* y = activation(x w^T + b) + residual: forward and backward.
+ * x [m, k], w [n, k], b [n], residual [m, n] -> y [m, n]. Matches torch.nn.functional.linear.
+ * A loaded model's weights are packed once; a trained parameter is plain rows and is packed by each pass. */
+#include "layers/ops.h"
+
+typedef struct linear_saved {
+    vlm_tensor *x, *y, *weight, *bias, *residual;
+} linear_saved;
+
+typedef struct bias_job {
+    float *grad;
+    const float *dy;
+    size_t rows, n;
+} bias_job;
+
+/* Columns are split, rows are summed in order: the same bits for any number of threads. */
+static void add_bias_gradient(void *argument, size_t first, size_t last, size_t thread)
+{
+    (void)thread;
+    const bias_job *job = argument;
+    for (size_t row = 0; row < job->rows; row++) {
+        const float *dy = job->dy + row * job->n;
+        for (size_t j = first; j < last; j++)
+            job->grad[j] += dy[j];
+    }
+}
+
+static void linear_backward(vlm_context *context, void *argument)
+{
+    linear_saved *saved = argument;
+    vlm_tensor *x = saved->x, *w = saved->weight;
+    size_t m = vlm_tensor_rows(x), k = vlm_tensor_columns(x), n = vlm_tensor_columns(saved->y);
+    const float *dy = saved->y->grad;
+    if (!dy)
+        return; /* nothing that the loss depends on came through here */
+    if (x->wants_grad) { /* dx [m, k] = dy [m, n] w [n, k] */
+        bool fresh;
+        float *dx = vlm_grad_fresh(context, x, &fresh);
+        vlm_arena_mark mark = vlm_arena_get_mark(&context->values);
+        void *panels = w->packed ? NULL : vlm_pack(context, w->data, 1, k, k, n);
+        if (w->packed)
+            vlm_context_fail(context, VLM_ERR_UNSUPPORTED, "a gradient through packed weights; open the model for training");
+        if (dx && panels)
+            vlm_matmul(context, dx, k, dy, n, 1, VLM_F32, panels, m, k, n, &(vlm_epilogue){.accumulate = !fresh});
+        vlm_arena_rewind(&context->values, mark);
+    }
+    if (w->wants_grad) { /* dw [n, k] = dy^T [n, m] x [m, k] */
+        bool fresh;
+        float *dw = vlm_grad_fresh(context, w, &fresh);
+        vlm_arena_mark mark = vlm_arena_get_mark(&context->values);
+        void *panels = vlm_pack(context, x->data, 1, k, k, m);
+        if (dw && panels)
+            vlm_matmul(context, dw, k, dy, 1, n, VLM_F32, panels, n, k, m, &(vlm_epilogue){.accumulate = !fresh});
+        vlm_arena_rewind(&context->values, mark);
+    }
+    if (saved->bias && saved->bias->wants_grad) {
+        bias_job job = {vlm_grad_zeroed(context, saved->bias), dy, m, n};
+        if (job.grad)
+            vlm_parallel(context, n, 64, add_bias_gradient, &job);
+    }
+    if (saved->residual && saved->residual->wants_grad) {
+        if (!saved->residual->grad) { /* dy is spent: the residual takes it over */
+            saved->residual->grad = saved->y->grad;
+            saved->y->grad = NULL;
+        } else {
+            vlm_accumulate(context, saved->residual->grad, dy, m * n);
+        }
+    }
+}
+
+static bool wants_grad(const vlm_tensor *tensor)
+{
+    return tensor && tensor->wants_grad;
+}
+
+vlm_tensor *vlm_op_linear(vlm_context *context, vlm_tensor *x, const vlm_linear *linear, vlm_activation activation, vlm_tensor *residual)
+{
+    if (vlm_context_failed(context))
+        return NULL;
+    vlm_tensor *w = linear->weight, *b = linear->bias;
+    size_t m = vlm_tensor_rows(x), k = vlm_tensor_columns(x), n = w->shape[0];
+    if (w->shape[1] != k)
+        return vlm_context_fail(context, VLM_ERR_MISMATCH, "%s: multiplies %zu values, is given %zu", w->name ? w->name : "linear", w->shape[1], k);
+    bool record = vlm_recording(context);
+    if (record && activation != VLM_ACT_NONE) { /* the backward pass needs what went into the activation */
+        vlm_tensor *before = vlm_op_linear(context, x, linear, VLM_ACT_NONE, NULL);
+        vlm_tensor *after = vlm_op_activate(context, before, activation);
+        return residual ? vlm_op_add(context, after, residual) : after;
+    }
+    vlm_tensor *y = residual && !record ? residual : vlm_context_matrix(context, m, n);
+    vlm_scope scope = vlm_scope_open(context);
+    const void *panels = w->data;
+    vlm_arena_mark mark = vlm_arena_get_mark(&context->values);
+    if (!w->packed)
+        panels = vlm_pack(context, w->data, k, 1, n, k);
+    if (vlm_context_failed(context))
+        return NULL;
+    vlm_epilogue epilogue = {.bias = b ? b->data : NULL, .activation = activation,
+                             .residual = residual ? residual->data : NULL, .ld_residual = n};
+    vlm_matmul(context, y->data, n, x->data, k, 1, w->packed ? w->type : VLM_F32, panels, m, n, k, &epilogue);
+    if (record) {
+        vlm_arena_rewind(&context->values, mark);
+        y->wants_grad = x->wants_grad || w->wants_grad || wants_grad(b) || wants_grad(residual);
+        linear_saved saved = {x, y, w, b, residual};
+        if (y->wants_grad)
+            vlm_context_record(context, linear_backward, &saved, sizeof saved);
+    }
+    vlm_scope_close(context, scope);
+    return vlm_context_failed(context) ? NULL : y;
+}
