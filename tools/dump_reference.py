@@ -107,11 +107,22 @@ class Reference:
     def _open_transformers(self, folder):
         with open(f"{folder}/config.json", encoding="utf-8") as f:
             config = json.load(f)
-        self.model = getattr(transformers, config["architectures"][0]).from_pretrained(folder, dtype=torch.float32).eval()
+        kind = getattr(transformers, config["architectures"][0])
+        self.model, report = kind.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+        if report["missing_keys"]:  # it would have filled them with random numbers
+            raise ValueError(f"{folder}: no weights for {sorted(report['missing_keys'])[:4]}")
+        self.model.eval()
         self._take_transformers(self.model, folder)
 
     def _take_transformers(self, model, folder):
         kind = type(model).__name__
+
+        def other_size(pixels):
+            """Pixels of another size than the model's: its position table is interpolated."""
+            size = getattr(model.config, "vision_config", model.config).image_size
+            size = tuple(size) if isinstance(size, (list, tuple)) else (size, size)
+            return {"interpolate_pos_encoding": True} if tuple(pixels.shape[-2:]) != size else {}
+
         self.n_parameters = sum(p.numel() for p in model.parameters())
         if kind in ("CLIPModel", "SiglipModel"):
             self.logit_scale = model.logit_scale.exp().item()
@@ -121,20 +132,20 @@ class Reference:
             image_feature = model.get_image_features if hasattr(model, "get_image_features") else None
 
             def forward(pixels):
-                vector = image_feature(pixels).pooler_output if image_feature else model(pixels).image_embeds
+                vector = image_feature(pixels, **other_size(pixels)).pooler_output if image_feature else model(pixels, **other_size(pixels)).image_embeds
                 return {"vision.vector": vector[0]}
 
             self.vision = Tower("vision", blocks, forward)
         elif kind == "CLIPVisionModel":
-            self.vision = Tower("vision", model.encoder.layers, lambda pixels: {"vision.vector": model(pixels).pooler_output[0]})
+            self.vision = Tower("vision", model.encoder.layers, lambda pixels: {"vision.vector": model(pixels, **other_size(pixels)).pooler_output[0]})
         elif kind == "ViTModel":
-            self.vision = Tower("vision", model.layers, lambda pixels: {"vision.vector": model(pixels).last_hidden_state[0, 0]})
+            self.vision = Tower("vision", model.layers, lambda pixels: {"vision.vector": model(pixels, **other_size(pixels)).last_hidden_state[0, 0]})
         elif kind == "ViTForImageClassification":
             names = model.config.id2label
             self.labels = [names[i] for i in range(len(names))]
 
             def classify(pixels):
-                state = model.vit(pixels).last_hidden_state
+                state = model.vit(pixels, **other_size(pixels)).last_hidden_state
                 return {"vision.vector": state[0, 0], "vision.logits": model.classifier(state[:, 0])[0]}
 
             self.vision = Tower("vision", model.vit.layers, classify)

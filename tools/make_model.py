@@ -379,7 +379,8 @@ def make_clip(out, seed, size="tiny", model_class="CLIPModel", **changes):
         if s["position_ids"]:
             extra["text_model.embeddings.position_ids"] = torch.arange(text["max_position_embeddings"]).reshape(1, -1)
     if model_class != "CLIPTextModelWithProjection":
-        write_clip_preprocessor(out, vision["image_size"], rng, s["preprocessor"])
+        # Pixels of another size than the model was trained on: the position table is interpolated.
+        write_clip_preprocessor(out, s.get("pixels_size") or vision["image_size"], rng, s["preprocessor"])
         if s["position_ids"]:
             extra["vision_model.embeddings.position_ids"] = torch.arange((vision["image_size"] // vision["patch_size"]) ** 2 + 1).reshape(1, -1)
     t = transformers
@@ -418,6 +419,7 @@ def make_vit(out, seed, size="tiny", model_class="ViTForImageClassification", **
     s.update(changes)
     n_labels, files, dtype, pooler = (s.pop(k) for k in ("n_labels", "files", "dtype", "pooler"))
     preprocessor = s.pop("preprocessor", "ViT")
+    pixels_size = s.pop("pixels_size", None) or s["image_size"]
     labels = ["tench", "cat, domestic cat", "Hund", "tree frog", "cup"] + [f"thing {i}" for i in range(5, n_labels)]
     classifier = model_class == "ViTForImageClassification"
     if classifier:
@@ -426,9 +428,9 @@ def make_vit(out, seed, size="tiny", model_class="ViTForImageClassification", **
     model = transformers.ViTForImageClassification(config) if classifier else transformers.ViTModel(config, add_pooling_layer=pooler)
     save_transformers(randomise(model, seed), out, files, dtype)
     if preprocessor == "ViT":
-        write_square_preprocessor(out, s["image_size"], rng, do_convert_rgb=True)
+        write_square_preprocessor(out, pixels_size, rng, do_convert_rgb=True)
     else:
-        write_clip_preprocessor(out, s["image_size"], rng, preprocessor)
+        write_clip_preprocessor(out, pixels_size, rng, preprocessor)
     return out
 
 
@@ -455,7 +457,7 @@ def make_siglip(out, seed, size="tiny", **changes):
     vocab = write_unigram_tokenizer(out, length)
     text = dict(s["text"], vocab_size=vocab, projection_size=s["vision"]["hidden_size"], pad_token_id=1, bos_token_id=0, eos_token_id=1)
     config = transformers.SiglipConfig(text_config=text, vision_config=s["vision"])
-    write_square_preprocessor(out, s["vision"]["image_size"], rng, kind="Siglip")
+    write_square_preprocessor(out, s.get("pixels_size") or s["vision"]["image_size"], rng, kind="Siglip")
     save_transformers(randomise(transformers.SiglipModel(config), seed), out, s["files"], s["dtype"])
     return out
 
