@@ -14,8 +14,7 @@
 #include "layers/block.h"
 
 typedef enum vlm_vision_pooling {
-    VLM_POOL_CLASS_NORMED, /* CLIP: the class token, then the last norm */
-    VLM_POOL_NORMED_CLASS, /* ViT: the same numbers; the whole sequence is the result of interest */
+    VLM_POOL_CLASS_NORMED, /* ViT and CLIP: the class token after the last norm */
     VLM_POOL_MEAN_NORMED,  /* OpenCLIP's "avg": the mean of the patches, then the last norm */
     VLM_POOL_NORMED_MEAN,  /* OpenCLIP's "avg" with final_ln_after_pool off */
     VLM_POOL_ATTENTION     /* SigLIP: a learned query looks at all patches, then an MLP */
@@ -38,7 +37,7 @@ typedef struct vlm_vision_tower {
     vlm_vision_pooling pooling;
     vlm_linear projection, classifier; /* weight NULL: none */
     /* SigLIP's attention pooling */
-    vlm_tensor *probe; /* [width] */
+    vlm_tensor *probe; /* [1, width] */
     vlm_linear probe_q, probe_kv, probe_out, probe_up, probe_down;
     vlm_norm probe_norm;
 } vlm_vision_tower;
