@@ -10,8 +10,8 @@
  *
  * The one rule that training and batching lean on: an element of a product depends on its row of x, its
  * column of w and k alone. Not on m, n, its place in a tile or who computes it. So every element is one
- * chain of multiply-adds over ascending k (per group for q8), whatever the tile; with `accumulate` and no
- * activation the chain may begin at the old y. Between ISAs results differ by rounding. */
+ * chain of fused multiply-adds over ascending k (per group for q8), whatever the tile. Between ISAs results
+ * differ by rounding. */
 #ifndef VLM_KERNELS_H
 #define VLM_KERNELS_H
 

@@ -1,0 +1,468 @@
+/* y[m, n] = x[m, k] * w[n, k]^T for weights of a plain type (f32, f16, bf16) on any ISA, by float32 FMA.
+ * Needs the ISA's simd.h before it.
+ *
+ * A panel is PANEL columns of w, k-major: [k][PANEL] values of the type. A tile is up to VF_TILE_ROWS rows of x by one
+ * panel, its sums in registers over the whole of k: at each step one broadcast value of x for each row times the
+ * panel's vectors. One or few rows (decode) take several panels at once instead: several streams from memory, and
+ * enough independent sums to hide the latency of the FMA.
+ *
+ * Whatever the tile, a sum is one chain of FMA over ascending k from zero: results do not depend on m, n or place.
+ * Rows go in blocks whose part of x stays in the second-level cache while all panels pass by. */
+#ifndef VLM_KERNELS_SIMD_MATMUL_H
+#define VLM_KERNELS_SIMD_MATMUL_H
+
+#include <string.h>
+
+#include "kernels/simd/math.h"
+
+enum {
+    PANEL = VF_PANEL_VECTORS * VF_LANES,
+    X_BLOCK_BYTES = 512 * 1024, /* of x, half of a usual second-level cache */
+    CHUNK = 64,                 /* steps of k whose values of x are copied side by side */
+    STEPS = 4,                  /* steps of k in a loop's body */
+    MAX_STREAMS = 4             /* panels at once for few rows */
+};
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+static ALWAYS_INLINE size_t plain_size(vlm_dtype type)
+{
+    return type == VLM_F32 ? sizeof(float) : sizeof(uint16_t);
+}
+
+static ALWAYS_INLINE size_t plain_panel_bytes(vlm_dtype type, size_t k)
+{
+    return (k * PANEL * plain_size(type) + 63) / 64 * 64;
+}
+
+static ALWAYS_INLINE vf load_as(vlm_dtype type, const char *p)
+{
+    return type == VLM_F32 ? vf_load((const float *)p) : type == VLM_F16 ? vf_load_f16(p) : vf_load_bf16(p);
+}
+
+static ALWAYS_INLINE vf load_as_n(vlm_dtype type, const char *p, size_t count)
+{
+    return type == VLM_F32   ? vf_load_n((const float *)p, count)
+           : type == VLM_F16 ? vf_load_f16_n(p, count)
+                             : vf_load_bf16_n(p, count);
+}
+
+static ALWAYS_INLINE void store_as(vlm_dtype type, char *p, vf v)
+{
+    if (type == VLM_F32)
+        vf_store((float *)p, v);
+    else if (type == VLM_F16)
+        vf_store_f16(p, v);
+    else
+        vf_store_bf16(p, v);
+}
+
+/* Where a tile's results go, and what happens on the way. */
+typedef struct tile_out {
+    float *y; /* the tile's first element */
+    size_t ldy;
+    size_t row, column; /* its place in the whole product: for bias and residual */
+    size_t columns;     /* valid ones from here to the end of the matrix */
+    const vlm_epilogue *epilogue;
+} tile_out;
+
+static inline vf finish(vf s, const vlm_epilogue *e, const float *bias, const float *residual, const float *y, size_t count)
+{
+    if (bias)
+        s = vf_add(s, vf_load_n(bias, count));
+    s = vf_activate(s, e->activation);
+    if (residual)
+        s = vf_add(s, vf_load_n(residual, count));
+    return e->accumulate ? vf_add(s, vf_load_n(y, count)) : s;
+}
+
+/* sums: [rows][vectors * VF_LANES]. Apart from the tile, so that its code exists once for all tiles. */
+static __attribute__((noinline)) void finish_tile(const tile_out *out, const float *sums, size_t rows, size_t vectors)
+{
+    const vlm_epilogue *e = out->epilogue;
+    for (size_t r = 0; r < rows; r++) {
+        for (size_t v = 0; v < vectors && v * VF_LANES < out->columns; v++) {
+            size_t column = v * VF_LANES, left = out->columns - column, count = left < VF_LANES ? left : VF_LANES;
+            float *y = out->y + r * out->ldy + column;
+            vf s = vf_load(sums + (r * vectors + v) * VF_LANES);
+            if (e)
+                s = finish(s, e, e->bias ? e->bias + out->column + column : NULL,
+                           e->residual ? e->residual + (out->row + r) * e->ld_residual + out->column + column : NULL, y,
+                           count);
+            if (count == VF_LANES)
+                vf_store(y, s);
+            else
+                vf_store_n(y, s, count);
+        }
+    }
+}
+
+/* One step of k: rows x (streams * VF_PANEL_VECTORS) sums. */
+static ALWAYS_INLINE void tile_step(vf sums[], const float *x, size_t x_row, const char *w, size_t stream_bytes,
+                                    vlm_dtype type, size_t rows, size_t streams)
+{
+    const size_t value_size = plain_size(type), vectors = streams * VF_PANEL_VECTORS;
+    vf columns[MAX_STREAMS * VF_PANEL_VECTORS];
+#pragma GCC unroll 16
+    for (size_t v = 0; v < vectors; v++)
+        columns[v] = load_as(type, w + v / VF_PANEL_VECTORS * stream_bytes + v % VF_PANEL_VECTORS * VF_LANES * value_size);
+#pragma GCC unroll 16
+    for (size_t r = 0; r < rows; r++) {
+        vf value = vf_set(x[r * x_row]);
+#pragma GCC unroll 16
+        for (size_t v = 0; v < vectors; v++)
+            sums[r * vectors + v] = vf_fma(value, columns[v], sums[r * vectors + v]);
+    }
+}
+
+/* depth steps of k. rows, streams, type, and x_k or x_row when it is 1, are constants where this is inlined. */
+static ALWAYS_INLINE void tile_steps(vf sums[], const float *x, size_t x_row, size_t x_k, const char *w,
+                                     size_t stream_bytes, vlm_dtype type, size_t depth, size_t rows, size_t streams)
+{
+    const size_t step_bytes = PANEL * plain_size(type);
+    size_t j = 0;
+    for (; j + STEPS <= depth; j += STEPS, x += STEPS * x_k, w += STEPS * step_bytes) {
+#pragma GCC unroll 4
+        for (size_t s = 0; s < STEPS; s++)
+            tile_step(sums, x + s * x_k, x_row, w + s * step_bytes, stream_bytes, type, rows, streams);
+    }
+    for (; j < depth; j++, x += x_k, w += step_bytes)
+        tile_step(sums, x, x_row, w, stream_bytes, type, rows, streams);
+}
+
+static ALWAYS_INLINE void copy_row(float *copy, const float *x)
+{
+#pragma GCC unroll 16
+    for (size_t j = 0; j < CHUNK; j += VF_LANES)
+        vf_store(copy + j, vf_load(x + j));
+}
+
+/* The whole of k for rows of x that are contiguous along k. Their stride is often a multiple of 4096 bytes, so that
+ * they would fight for one set of the first-level cache: they are copied side by side, a chunk of k ahead of its use
+ * and a row at a time between the steps, where loads and stores are free. */
+static ALWAYS_INLINE void tile_rows(vf sums[], const float *x, size_t x_row, const char *w, vlm_dtype type, size_t k,
+                                    size_t rows)
+{
+    const size_t step_bytes = PANEL * plain_size(type);
+    float copies[2][VF_TILE_ROWS][CHUNK] __attribute__((aligned(64)));
+    size_t j = 0;
+    if (k >= CHUNK)
+        for (size_t r = 0; r < rows; r++)
+            copy_row(copies[0][r], x + r * x_row);
+    for (; j + CHUNK <= k; j += CHUNK) {
+        float(*now)[CHUNK] = copies[j / CHUNK % 2], (*next)[CHUNK] = copies[(j / CHUNK + 1) % 2];
+        const size_t coming = j + 2 * CHUNK <= k ? rows : 0;
+        for (size_t i = 0; i < CHUNK / STEPS; i++, w += STEPS * step_bytes) {
+            if (i < coming)
+                copy_row(next[i], x + i * x_row + j + CHUNK);
+#pragma GCC unroll 4
+            for (size_t s = 0; s < STEPS; s++)
+                tile_step(sums, now[0] + i * STEPS + s, CHUNK, w + s * step_bytes, 0, type, rows, 1);
+        }
+    }
+    tile_steps(sums, x + j, x_row, 1, w, 0, type, k - j, rows, 1);
+}
+
+static ALWAYS_INLINE void tile(const tile_out *out, const float *x, size_t x_row, size_t x_k, const char *w,
+                               vlm_dtype type, size_t k, size_t rows, size_t streams)
+{
+    const size_t vectors = streams * VF_PANEL_VECTORS;
+    vf sums[VF_TILE_ROWS * VF_PANEL_VECTORS];
+#pragma GCC unroll 32
+    for (size_t i = 0; i < rows * vectors; i++)
+        sums[i] = vf_zero();
+    if (x_k == 1 && streams == 1)
+        tile_rows(sums, x, x_row, w, type, k, rows);
+    else
+        tile_steps(sums, x, x_row, x_k, w, plain_panel_bytes(type, k), type, k, rows, streams);
+    float finished[VF_TILE_ROWS * PANEL] __attribute__((aligned(64)));
+#pragma GCC unroll 32
+    for (size_t i = 0; i < rows * vectors; i++)
+        vf_store(finished + i * VF_LANES, sums[i]);
+    finish_tile(out, finished, rows, vectors);
+}
+
+/* One panel by a tile of some height: every height is its own code. */
+static ALWAYS_INLINE void tile_of_rows(const tile_out *out, const float *x, size_t x_row, size_t x_k, const char *w,
+                                       vlm_dtype type, size_t k, size_t rows)
+{
+    switch (rows) {
+#if VF_TILE_ROWS >= 14
+    case 14: tile(out, x, x_row, x_k, w, type, k, 14, 1); break;
+    case 13: tile(out, x, x_row, x_k, w, type, k, 13, 1); break;
+    case 12: tile(out, x, x_row, x_k, w, type, k, 12, 1); break;
+    case 11: tile(out, x, x_row, x_k, w, type, k, 11, 1); break;
+    case 10: tile(out, x, x_row, x_k, w, type, k, 10, 1); break;
+    case 9: tile(out, x, x_row, x_k, w, type, k, 9, 1); break;
+    case 8: tile(out, x, x_row, x_k, w, type, k, 8, 1); break;
+    case 7: tile(out, x, x_row, x_k, w, type, k, 7, 1); break;
+#endif
+    case 6: tile(out, x, x_row, x_k, w, type, k, 6, 1); break;
+    case 5: tile(out, x, x_row, x_k, w, type, k, 5, 1); break;
+    case 4: tile(out, x, x_row, x_k, w, type, k, 4, 1); break;
+    case 3: tile(out, x, x_row, x_k, w, type, k, 3, 1); break;
+    case 2: tile(out, x, x_row, x_k, w, type, k, 2, 1); break;
+    default: tile(out, x, x_row, x_k, w, type, k, 1, 1); break;
+    }
+}
+
+/* Few rows, several panels at once. Returns the number of panels done (0: not worth it here). */
+static ALWAYS_INLINE size_t tile_of_streams(const tile_out *out, const float *x, size_t x_row, const char *w,
+                                            vlm_dtype type, size_t k, size_t rows, size_t panels)
+{
+    if (panels >= MAX_STREAMS) {
+        switch (rows) {
+        case 1: tile(out, x, x_row, 1, w, type, k, 1, MAX_STREAMS); return MAX_STREAMS;
+#if VF_TILE_ROWS >= 3 * MAX_STREAMS
+        case 2: tile(out, x, x_row, 1, w, type, k, 2, MAX_STREAMS); return MAX_STREAMS;
+        case 3: tile(out, x, x_row, 1, w, type, k, 3, MAX_STREAMS); return MAX_STREAMS;
+#endif
+        default: break;
+        }
+    }
+    if (panels >= 2) {
+        switch (rows) {
+        case 2: tile(out, x, x_row, 1, w, type, k, 2, 2); return 2;
+        case 3: tile(out, x, x_row, 1, w, type, k, 3, 2); return 2;
+#if VF_TILE_ROWS >= 12
+        case 4: tile(out, x, x_row, 1, w, type, k, 4, 2); return 2;
+        case 5: tile(out, x, x_row, 1, w, type, k, 5, 2); return 2;
+        case 6: tile(out, x, x_row, 1, w, type, k, 6, 2); return 2;
+#endif
+        default: break;
+        }
+    }
+    return 0;
+}
+
+/* x in one of three orders. Its two usual ones have a stride of 1 that the compiler turns into displacements; rows of
+ * any other stride take low tiles. */
+typedef enum x_order { ROWS_TOGETHER, COLUMNS_TOGETHER, ANY_ORDER } x_order;
+
+/* Some rows of x, few enough for a tile, by all panels from `panel` on that one call takes; returns how many. */
+static ALWAYS_INLINE size_t run_tile(const tile_out *out, const float *x, size_t x_row, size_t x_k, x_order order,
+                                     const char *panel, vlm_dtype type, size_t k, size_t rows, size_t panels)
+{
+    if (order == ROWS_TOGETHER) {
+        size_t done = tile_of_streams(out, x, x_row, panel, type, k, rows, panels);
+        if (done)
+            return done;
+        tile_of_rows(out, x, x_row, 1, panel, type, k, rows);
+    } else if (order == COLUMNS_TOGETHER) {
+        tile_of_rows(out, x, 1, x_k, panel, type, k, rows);
+    } else {
+        switch (rows) {
+        case 4: tile(out, x, x_row, x_k, panel, type, k, 4, 1); break;
+        case 3: tile(out, x, x_row, x_k, panel, type, k, 3, 1); break;
+        case 2: tile(out, x, x_row, x_k, panel, type, k, 2, 1); break;
+        default: tile(out, x, x_row, x_k, panel, type, k, 1, 1); break;
+        }
+    }
+    return 1;
+}
+
+/* A block of rows by all panels: tiles of even height, so that none is much lower than the others. */
+static ALWAYS_INLINE void multiply_block(tile_out out, const float *x, size_t x_row, size_t x_k, x_order order,
+                                         const char *panels, vlm_dtype type, size_t m, size_t k)
+{
+    const size_t tallest = order == ANY_ORDER ? 4 : VF_TILE_ROWS, n_panels = (out.columns + PANEL - 1) / PANEL;
+    const size_t n_tiles = (m + tallest - 1) / tallest, height = m / n_tiles, higher = m % n_tiles;
+    for (size_t p = 0; p < n_panels;) {
+        tile_out at = out;
+        at.y += p * PANEL;
+        at.column += p * PANEL;
+        at.columns -= p * PANEL;
+        size_t done = 1, row = 0;
+        for (size_t t = 0; t < n_tiles; t++) {
+            size_t rows = height + (t < higher);
+            done = run_tile(&at, x + row * x_row, x_row, x_k, order, panels + p * plain_panel_bytes(type, k), type, k,
+                            rows, n_tiles == 1 ? n_panels - p : 1);
+            row += rows;
+            at.y += rows * out.ldy;
+            at.row += rows;
+        }
+        p += done;
+    }
+}
+
+static ALWAYS_INLINE void multiply_plain(float *y, size_t ldy, const float *x, size_t x_row, size_t x_k, x_order order,
+                                         const void *panels, vlm_dtype type, size_t m, size_t n, size_t k,
+                                         const vlm_epilogue *epilogue)
+{
+    if (m == 0 || n == 0)
+        return;
+    size_t fitting = X_BLOCK_BYTES / sizeof(float) / (k ? k : 1) / VF_TILE_ROWS * VF_TILE_ROWS;
+    size_t block = fitting < 2 * VF_TILE_ROWS ? 2 * VF_TILE_ROWS : fitting, n_blocks = (m + block - 1) / block;
+    for (size_t b = 0, row = 0; b < n_blocks; b++) {
+        size_t rows = m / n_blocks + (b < m % n_blocks);
+        tile_out out = {.y = y + row * ldy, .ldy = ldy, .row = row, .columns = n, .epilogue = epilogue};
+        multiply_block(out, x + row * x_row, x_row, x_k, order, panels, type, rows, k);
+        row += rows;
+    }
+}
+
+static void multiply_f32(float *y, size_t ldy, const void *x, size_t x_row, size_t x_k, const void *panels, size_t m,
+                         size_t n, size_t k, const vlm_epilogue *epilogue)
+{
+    if (x_k == 1)
+        multiply_plain(y, ldy, x, x_row, x_k, ROWS_TOGETHER, panels, VLM_F32, m, n, k, epilogue);
+    else if (x_row == 1)
+        multiply_plain(y, ldy, x, x_row, x_k, COLUMNS_TOGETHER, panels, VLM_F32, m, n, k, epilogue);
+    else
+        multiply_plain(y, ldy, x, x_row, x_k, ANY_ORDER, panels, VLM_F32, m, n, k, epilogue);
+}
+
+static void multiply_f16(float *y, size_t ldy, const void *x, size_t x_row, size_t x_k, const void *panels, size_t m,
+                         size_t n, size_t k, const vlm_epilogue *epilogue)
+{
+    multiply_plain(y, ldy, x, x_row, x_k, x_k == 1 ? ROWS_TOGETHER : ANY_ORDER, panels, VLM_F16, m, n, k, epilogue);
+}
+
+static void multiply_bf16(float *y, size_t ldy, const void *x, size_t x_row, size_t x_k, const void *panels, size_t m,
+                          size_t n, size_t k, const vlm_epilogue *epilogue)
+{
+    multiply_plain(y, ldy, x, x_row, x_k, x_k == 1 ? ROWS_TOGETHER : ANY_ORDER, panels, VLM_BF16, m, n, k, epilogue);
+}
+
+/* --- packing -------------------------------------------------------------------------------------------- */
+
+/* A matrix to pack: value (row, j) at element row * row_stride + j * k_stride. */
+typedef struct plain_matrix {
+    const char *values;
+    vlm_dtype type;
+    size_t row_stride, k_stride;
+    size_t n, k;
+} plain_matrix;
+
+static inline const char *value_at(const plain_matrix *w, size_t row, size_t j)
+{
+    return w->values + (row * w->row_stride + j * w->k_stride) * plain_size(w->type);
+}
+
+/* columns[i] = VF_LANES columns from `row` on at k = j + i, for `depth` <= VF_LANES values of k; zeros past n. */
+static ALWAYS_INLINE void load_block(vf columns[VF_LANES], const plain_matrix *w, vlm_dtype type, size_t row, size_t j,
+                                     size_t depth)
+{
+    size_t count = row < w->n ? (w->n - row < VF_LANES ? w->n - row : VF_LANES) : 0;
+    if (w->row_stride == 1) {
+        for (size_t i = 0; i < depth; i++)
+            columns[i] = count == VF_LANES ? load_as(type, value_at(w, row, j + i))
+                                           : load_as_n(type, value_at(w, row, j + i), count);
+    } else if (w->k_stride == 1) {
+        for (size_t c = 0; c < VF_LANES; c++)
+            columns[c] = c >= count          ? vf_zero()
+                         : depth == VF_LANES ? load_as(type, value_at(w, row + c, j))
+                                             : load_as_n(type, value_at(w, row + c, j), depth);
+        vf_transpose(columns);
+    } else {
+        for (size_t i = 0; i < depth; i++) {
+            float gathered[VF_LANES] = {0};
+            for (size_t c = 0; c < count; c++)
+                vlm_convert_to_f32(&gathered[c], value_at(w, row + c, j + i), type, 1);
+            columns[i] = vf_load(gathered);
+        }
+    }
+}
+
+/* Columns row .. row + PANEL - 1, values j .. j + depth - 1 of k, to their place. */
+static ALWAYS_INLINE void pack_block(char *panels, vlm_dtype to, const plain_matrix *w, vlm_dtype from, size_t row,
+                                     size_t j, size_t depth)
+{
+    const size_t vector_bytes = VF_LANES * plain_size(to);
+    char *at = panels + row / PANEL * plain_panel_bytes(to, w->k) + j * PANEL * plain_size(to);
+    for (size_t v = 0; v < VF_PANEL_VECTORS; v++) {
+        vf columns[VF_LANES];
+        load_block(columns, w, from, row + v * VF_LANES, j, depth);
+        for (size_t i = 0; i < depth; i++)
+            store_as(to, at + (i * VF_PANEL_VECTORS + v) * vector_bytes, columns[i]);
+    }
+}
+
+/* Along k within a panel where k is contiguous, else along the rows within a few values of k: few pages at a time. */
+static ALWAYS_INLINE void pack_plain(char *panels, vlm_dtype to, const plain_matrix *w, vlm_dtype from)
+{
+    if (w->row_stride == 1) {
+        for (size_t j = 0; j < w->k; j += VF_LANES)
+            for (size_t row = 0; row < w->n; row += PANEL)
+                pack_block(panels, to, w, from, row, j, w->k - j < VF_LANES ? w->k - j : VF_LANES);
+    } else {
+        for (size_t row = 0; row < w->n; row += PANEL)
+            for (size_t j = 0; j < w->k; j += VF_LANES)
+                pack_block(panels, to, w, from, row, j, w->k - j < VF_LANES ? w->k - j : VF_LANES);
+    }
+}
+
+static ALWAYS_INLINE void pack_from(void *panels, vlm_dtype to, const void *values, vlm_dtype from, size_t row_stride,
+                                    size_t k_stride, size_t n, size_t k)
+{
+    plain_matrix w = {values, from, row_stride, k_stride, n, k};
+    size_t panel_bytes = plain_panel_bytes(to, k), used = k * PANEL * plain_size(to);
+    for (size_t p = 0; used < panel_bytes && p * PANEL < n; p++) /* the rest of a panel's last cache line */
+        memset((char *)panels + p * panel_bytes + used, 0, panel_bytes - used);
+    if (from == VLM_F32)
+        pack_plain(panels, to, &w, VLM_F32);
+    else if (from == VLM_F16)
+        pack_plain(panels, to, &w, VLM_F16);
+    else
+        pack_plain(panels, to, &w, VLM_BF16);
+}
+
+static void pack_f32(void *panels, const void *w, vlm_dtype from, size_t row_stride, size_t k_stride, size_t n, size_t k)
+{
+    pack_from(panels, VLM_F32, w, from, row_stride, k_stride, n, k);
+}
+
+static void pack_f16(void *panels, const void *w, vlm_dtype from, size_t row_stride, size_t k_stride, size_t n, size_t k)
+{
+    pack_from(panels, VLM_F16, w, from, row_stride, k_stride, n, k);
+}
+
+static void pack_bf16(void *panels, const void *w, vlm_dtype from, size_t row_stride, size_t k_stride, size_t n, size_t k)
+{
+    pack_from(panels, VLM_BF16, w, from, row_stride, k_stride, n, k);
+}
+
+static void unpack_plain(float *out, const void *panels, vlm_dtype type, size_t row, size_t k)
+{
+    const char *panel = (const char *)panels + row / PANEL * plain_panel_bytes(type, k);
+    for (size_t j = 0; j < k; j++)
+        vlm_convert_to_f32(&out[j], panel + (j * PANEL + row % PANEL) * plain_size(type), type, 1);
+}
+
+static void unpack_row_f32(float *out, const void *panels, size_t row, size_t k)
+{
+    unpack_plain(out, panels, VLM_F32, row, k);
+}
+
+static void unpack_row_f16(float *out, const void *panels, size_t row, size_t k)
+{
+    unpack_plain(out, panels, VLM_F16, row, k);
+}
+
+static void unpack_row_bf16(float *out, const void *panels, size_t row, size_t k)
+{
+    unpack_plain(out, panels, VLM_BF16, row, k);
+}
+
+static size_t panel_bytes_f32(size_t k)
+{
+    return plain_panel_bytes(VLM_F32, k);
+}
+
+static size_t panel_bytes_half(size_t k)
+{
+    return plain_panel_bytes(VLM_F16, k);
+}
+
+/* The f32, f16 and bf16 rows of the table. */
+static void fill_matmul(vlm_kernels *table)
+{
+    table->matmul[VLM_F32] = (vlm_matmul_kernel){.panel = PANEL, .panel_bytes = panel_bytes_f32, .pack = pack_f32,
+                                                 .unpack_row = unpack_row_f32, .multiply = multiply_f32};
+    table->matmul[VLM_F16] = (vlm_matmul_kernel){.panel = PANEL, .panel_bytes = panel_bytes_half, .pack = pack_f16,
+                                                 .unpack_row = unpack_row_f16, .multiply = multiply_f16};
+    table->matmul[VLM_BF16] = (vlm_matmul_kernel){.panel = PANEL, .panel_bytes = panel_bytes_half, .pack = pack_bf16,
+                                                  .unpack_row = unpack_row_bf16, .multiply = multiply_bf16};
+}
+
+#endif

@@ -1,0 +1,9 @@
+/* The parts of the AVX-512 table, one function for each file of this folder. */
+#ifndef VLM_KERNELS_X86_AVX512_AVX512_H
+#define VLM_KERNELS_X86_AVX512_AVX512_H
+
+#include "kernels/kernels.h"
+
+void vlm_fill_matmul_avx512(vlm_kernels *table);
+
+#endif
