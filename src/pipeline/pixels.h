@@ -8,16 +8,7 @@
 
 #include "base/threads.h"
 #include "pipeline/image.h"
-
-/* Whose filters: Pillow's numbers, as in its Image.resize(resample=). */
-typedef enum vlm_filter {
-    VLM_FILTER_NEAREST = 0,
-    VLM_FILTER_LANCZOS = 1,
-    VLM_FILTER_BILINEAR = 2,
-    VLM_FILTER_BICUBIC = 3,
-    VLM_FILTER_BOX = 4,
-    VLM_FILTER_HAMMING = 5
-} vlm_filter;
+#include "pipeline/resize.h"
 
 /* Whose order of steps and roundings. */
 typedef enum vlm_pixel_reference {
