@@ -17,5 +17,5 @@ rm -rf "$folder"
 files=
 for file in "$@"; do files="$files -r $file"; done
 echo "installing $* into $folder (several GB with PyTorch: minutes)" >&2
-"$folder/bin/python" -m pip install --quiet --disable-pip-version-check $files
+"$folder/bin/python" -m pip install -qq --disable-pip-version-check $files
 echo "$stamp" >"$folder/stamp"

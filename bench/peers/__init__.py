@@ -1,0 +1,1 @@
+"""The programs that vlm is measured against, each behind the same two functions: open(...) and one batch."""
