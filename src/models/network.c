@@ -113,6 +113,40 @@ vlm_status vlm_network_create_openclip(vlm_network **network, const json_t *mode
     return finish(network, &binder);
 }
 
+/* torch.nn.modules.activation.Tanh is sentence-transformers' default; Identity is what CLIP's half has. */
+static vlm_activation dense_activation(vlm_binder *binder, const json_t *config)
+{
+    const char *name = json_string_value(json_object_get(config, "activation_function"));
+    const char *class_name = name && strrchr(name, '.') ? strrchr(name, '.') + 1 : name ? name : "Tanh";
+    if (strcmp(class_name, "Tanh") == 0)
+        return VLM_ACT_TANH;
+    if (strcmp(class_name, "ReLU") == 0)
+        return VLM_ACT_RELU;
+    if (strcmp(class_name, "GELU") == 0)
+        return VLM_ACT_GELU;
+    if (strcmp(class_name, "Identity") != 0)
+        vlm_binder_fail(binder, VLM_ERR_UNSUPPORTED, "%s: activation_function %s; Identity, Tanh, ReLU and GELU are known", binder->where, name);
+    return VLM_ACT_NONE;
+}
+
+vlm_status vlm_network_add_dense(vlm_network *network, const json_t *config, const vlm_checkpoint *weights, const vlm_network_options *options, const char *where, vlm_error *error)
+{
+    vlm_error local;
+    error = error ? error : &local;
+    vlm_binder binder = {.network = network, .weights = weights, .options = options, .where = where, .prefix = "", .error = error};
+    vlm_text_tower *tower = network->text;
+    size_t k = vlm_config_size(&binder, config, "in_features", tower->embedding, VLM_MOST_WIDTH), n = vlm_config_size(&binder, config, "out_features", tower->embedding, VLM_MOST_WIDTH);
+    if (!vlm_binder_failed(&binder) && k != tower->embedding)
+        vlm_binder_fail(&binder, VLM_ERR_MISMATCH, "%s: in_features is %zu, the tower gives %zu", where, k, tower->embedding);
+    tower->projection_activation = dense_activation(&binder, config);
+    vlm_linear dense = vlm_bind_linear(&binder, VLM_PARAMETER_EDGE, "linear", n, k, !json_is_false(json_object_get(config, "bias")));
+    if (!vlm_binder_failed(&binder)) {
+        tower->projection = dense;
+        tower->embedding = n;
+    }
+    return binder.status;
+}
+
 void vlm_network_free(vlm_network *network)
 {
     if (!network)

@@ -102,6 +102,9 @@ typedef struct vlm_network_options {
 vlm_status vlm_network_create(vlm_network **network, const json_t *config, const vlm_checkpoint *weights, const vlm_network_options *options, const char *where, vlm_error *error);
 /* The same from open_clip's model_cfg ({"embed_dim":..., "vision_cfg":..., "text_cfg":...}). */
 vlm_status vlm_network_create_openclip(vlm_network **network, const json_t *model_cfg, bool force_quick_gelu, const vlm_checkpoint *weights, const vlm_network_options *options, const char *where, vlm_error *error);
+/* Add sentence-transformers' Dense module behind the text tower: "linear.weight", "linear.bias" of its own
+ * checkpoint, which must outlive the network too. */
+vlm_status vlm_network_add_dense(vlm_network *network, const json_t *config, const vlm_checkpoint *weights, const vlm_network_options *options, const char *where, vlm_error *error);
 void vlm_network_free(vlm_network *network);
 
 /* pipeline/vit.c: pixels [n, 3, height, width] -> raw vectors [n, embedding]. */
