@@ -114,6 +114,8 @@ bool vlm_print_line(vlm_text *line);
 void vlm_report_bad_input(const char *input, const char *message, bool json);
 /* False when stdout has failed: time to stop. Flushes. */
 bool vlm_flush_output(void);
+/* The last call: a network file system may say only now that the disk was full. */
+bool vlm_close_output(void);
 
 /* Columns on a terminal of UTF-8 text. */
 size_t vlm_text_width(const char *bytes, size_t length);
@@ -144,17 +146,20 @@ int vlm_expand_inputs(vlm_inputs *inputs, const vlm_list *list);
 void vlm_free_inputs(vlm_inputs *inputs);
 
 typedef struct vlm_texts {
-    char *bytes;            /* all of them, each followed by a 0 byte */
-    const char **items;     /* [n] into bytes */
-    size_t *lengths;        /* [n] */
-    size_t n;
+    vlm_text bytes;     /* all of them, each followed by a 0 byte */
+    const char **items; /* [n] into bytes */
+    size_t *lengths;    /* [n] */
+    size_t n, capacity;
 } vlm_texts;
 
-/* The texts of a list: the value of `--file` (any option named "file") is a file with one text a line ("-": stdin),
- * any other value is a text. An empty line is an empty text. Returns an exit status. */
-int vlm_gather_texts(vlm_texts *texts, const vlm_list *list);
-/* The lines of one file; `trim` drops white space around them and empty lines. */
-int vlm_read_lines(vlm_texts *texts, const char *path, bool trim);
+/* The texts of a list: the value of an option named "file" is a file with one text a line ("-": stdin), any
+ * other value is a text. An empty line is an empty text. A file that cannot be read is reported as a bad
+ * input and makes the status VLM_EXIT_FAILED; the texts of the others are there. */
+int vlm_gather_texts(vlm_texts *texts, const vlm_list *list, bool json);
+/* The lines of one file without the white space around them, empty ones left out. */
+int vlm_read_words(vlm_texts *words, const char *path);
+/* Append the words between commas, likewise. Memory is said when out. */
+int vlm_split_words(vlm_texts *words, const char *list);
 void vlm_free_texts(vlm_texts *texts);
 
 /* ---- run.c: models on many inputs --------------------------------------------------------------------- */
@@ -164,10 +169,17 @@ int vlm_open_model(vlm_model **model, const vlm_common *common, unsigned parts);
 
 enum { VLM_RUN_RAW = VLM_EMBED_RAW, VLM_RUN_CLASSIFY = 1 << 8 };
 
-/* One input done: values is the vector [embedding_size] (or logits [n_labels]), NULL when it failed, which error
- * says then. image is NULL for a text and for a picture that could not be opened. Return false to stop. */
-typedef bool vlm_done_function(void *user, size_t index, const char *input, const vlm_image *image, const float *values,
-                               const char *error);
+/* One input done: values is the vector [embedding_size] (or logits [n_labels]), NULL when it failed, which
+ * error says then. image is NULL for a text and for a picture that could not be opened. Return false to stop. */
+typedef struct vlm_result {
+    size_t index; /* among the inputs of the call */
+    const char *input;
+    size_t input_length;
+    const vlm_image *image;
+    const float *values;
+    const char *error;
+} vlm_result;
+typedef bool vlm_done_function(void *user, const vlm_result *result);
 /* Every picture, in order; decoding runs ahead in a second thread. Returns VLM_EXIT_FAILED when any failed. */
 int vlm_run_pictures(vlm_model *model, const vlm_inputs *inputs, unsigned flags, vlm_done_function *done, void *user);
 /* Every text, in order; a text that was cut is warned about. */
