@@ -2,6 +2,7 @@
  * CustomTextCLIP ("text." before the text tower's names). open_clip model.py and transformer.py.
  * Traps: projections are stored [width, embed_dim], the transpose of a linear layer; QuickGELU is a switch of
  * the whole model, off by default; mlp_ratio times width is truncated to an integer (g/14: 6144). */
+#include <stdio.h>
 #include <string.h>
 
 #include "formats/json.h"
@@ -46,7 +47,8 @@ static void bind_blocks(vlm_binder *binder, vlm_transformer *body, const char *p
     body->blocks = vlm_binder_alloc(binder, body->n_blocks, sizeof *body->blocks);
     for (size_t i = 0; i < body->n_blocks && !vlm_binder_failed(binder); i++) {
         vlm_block *block = &body->blocks[i];
-        const char *at = vlm_binder_name(binder, "%stransformer.resblocks.%zu", prefix, i);
+        char at[96];
+        snprintf(at, sizeof at, "%stransformer.resblocks.%zu", prefix, i);
         const char *bias = vlm_binder_name(binder, "%s.attn.in_proj_bias", at);
         vlm_matrix_source qkv = {.kind = VLM_PARAMETER_MATRIX, .n_parts = 1, .names = {vlm_binder_name(binder, "%s.attn.in_proj_weight", at)}, .rows = {stacked}, .k = width};
         block->norm1 = vlm_bind_norm(binder, vlm_binder_name(binder, "%s.ln_1", at), width, eps);
