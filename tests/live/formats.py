@@ -1,23 +1,30 @@
 """Random checkpoints of every layout, written by torch and safetensors and read by us: the same names, types,
-shapes and bytes. Usage: formats.py DUMP_CHECKPOINT [SEED]; prints the seed, so that a failure can be repeated."""
+shapes and bytes. tests/live/dump_checkpoint.c is compiled against the library beside the program."""
 import collections
 import json
 import os
-import random
 import subprocess
-import sys
-import tempfile
-import zipfile
-import zlib
+import warnings
 
+import common
+import make_format_goldens as goldens
 import safetensors.torch
 import torch
+from make_format_goldens import FOREIGN, NAMES, expected
 
-NAMES = {torch.float32: "f32", torch.float16: "f16", torch.bfloat16: "bf16", torch.float64: "f64", torch.int64: "i64",
-         torch.int32: "i32", torch.int16: "i16", torch.int8: "i8", torch.uint8: "u8", torch.bool: "bool"}
-FOREIGN = {torch.complex64: ("complex64", "C64"), torch.float8_e4m3fn: ("float8_e4m3fn", "F8_E4M3"),
-           torch.float8_e5m2: ("float8_e5m2", "F8_E5M2"), torch.uint16: ("uint16", "U16"), torch.uint32: ("uint32", "U32"),
-           torch.uint64: ("uint64", "U64")}
+warnings.filterwarnings("ignore", module="torch")
+PACKAGES = "jansson libpcre2-8 libutf8proc libzip zlib libjpeg libpng libwebp libtiff-4 cairo".split()
+
+
+def build(session, folder):
+    """The dump program; it links the static library that lies beside the program under test."""
+    libraries = subprocess.run(["pkg-config", "--cflags", "--libs", *PACKAGES], capture_output=True, text=True, check=True)
+    program = os.path.join(folder, "dump_checkpoint")
+    subprocess.run(["cc", "-std=c11", "-o", program, os.path.join(common.ROOT, "tests", "live", "dump_checkpoint.c"),
+                    "-I", os.path.join(common.ROOT, "include"), "-I", os.path.join(common.ROOT, "src"),
+                    os.path.join(os.path.dirname(session.program), "libvlm.a"),
+                    *libraries.stdout.split(), "-lgif", "-lpthread", "-lm"], check=True)
+    return program
 
 
 def random_tensor(generator, contiguous=False):
@@ -47,31 +54,22 @@ def random_tensor(generator, contiguous=False):
     return tensor
 
 
-def expected(tensors, safetensor=False):
-    rows = []
-    for name, tensor in tensors.items():
-        kept = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())  # contiguous() keeps odd strides of size 1
-        raw = bytes(kept.flatten().view(torch.uint8).numpy().tobytes()) if kept.numel() else b""
-        kind = NAMES.get(tensor.dtype) or FOREIGN[tensor.dtype][1 if safetensor else 0]
-        rows.append({"name": name, "type": kind, "shape": list(tensor.shape), "crc": zlib.crc32(raw)})
-    return sorted(rows, key=lambda row: row["name"].encode())
-
-
 def dump(program, path):
     result = subprocess.run([program, path], capture_output=True, text=True)
-    assert result.returncode == 0, f"{path}: {result.stderr}"
-    return [json.loads(line) for line in result.stdout.splitlines()]
+    if result.returncode != 0:
+        raise common.Failed(f"{path}: {result.stderr}")
+    return [json.loads(line) for line in result.stdout.split("\n") if line]
 
 
 def refusal(program, path):
     result = subprocess.run([program, path], capture_output=True, text=True)
-    assert result.returncode == 1 and not result.stdout, f"{path} was not refused"
-    return result.stderr
+    return result.stderr if result.returncode == 1 and not result.stdout else "(not refused)"
 
 
-def compare(program, path, rows, what):
+def compare(session, program, path, rows, what):
     found = dump(program, path)
-    assert found == rows, f"{what}: {[(a, b) for a, b in zip(found, rows) if a != b][:3]}, {len(found)} of {len(rows)} tensors"
+    different = [pair for pair in zip(found, rows) if pair[0] != pair[1]]
+    session.ok(what, found == rows, f"{len(found)} of {len(rows)} tensors; the first that differ, ours and theirs: {different[:2]}")
 
 
 def random_dict(generator, contiguous=False):
@@ -83,15 +81,15 @@ def random_dict(generator, contiguous=False):
     return tensors
 
 
-def check_safetensors(program, generator, folder):
+def check_safetensors(session, program, generator, folder):
     tensors = random_dict(generator, contiguous=True)
     path = f"{folder}/model.safetensors"
     safetensors.torch.save_file(tensors, path, metadata={"format": "pt"})
-    compare(program, path, expected(tensors, True), "safetensors file")
-    compare(program, folder, expected(tensors, True), "safetensors folder")
+    compare(session, program, path, expected(tensors, True), "safetensors file")
+    compare(session, program, folder, expected(tensors, True), "safetensors folder")
 
 
-def check_shards(program, generator, folder):
+def check_shards(session, program, generator, folder):
     tensors = random_dict(generator, contiguous=True)
     for kind in "safetensors", "bin":
         stem = "model" if kind == "safetensors" else "pytorch_model"
@@ -104,12 +102,12 @@ def check_shards(program, generator, folder):
             (safetensors.torch.save_file if kind == "safetensors" else torch.save)(part, f"{folder}/{shard}")
         with open(f"{folder}/{stem}.{kind}.index.json", "w") as out:
             json.dump({"metadata": {}, "weight_map": weight_map}, out)
-        compare(program, folder, expected(tensors, kind == "safetensors"), f"{kind} shards")
+        compare(session, program, folder, expected(tensors, kind == "safetensors"), f"{kind} shards")
         for name in os.listdir(folder):
             os.remove(f"{folder}/{name}")
 
 
-def check_pickles(program, generator, folder):
+def check_pickles(session, program, generator, folder):
     path = f"{folder}/pytorch_model.bin"
     for legacy in False, True:
         for protocol in 2, 3, 4, 5:
@@ -128,80 +126,40 @@ def check_pickles(program, generator, folder):
                                     "optimizer": {"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": [{"lr": 1e-3, "params": [0, 1]}]}},
                           {"model": dict(tensors), "config": {"a": {"b": [None, True, -5]}}}, {"model_state_dict": tensors}):
                 torch.save(saved, path, pickle_protocol=protocol, _use_new_zipfile_serialization=not legacy)
-                compare(program, path, expected(tensors), what)
+                compare(session, program, path, expected(tensors), what)
 
 
-def check_recompressed(program, generator, folder):
+def check_recompressed(session, program, generator, folder):
     tensors = random_dict(generator)
     torch.save(tensors, f"{folder}/a.pt")
-    with zipfile.ZipFile(f"{folder}/a.pt") as source, zipfile.ZipFile(f"{folder}/b.pt", "w", zipfile.ZIP_DEFLATED) as target:
-        for item in source.infolist():
-            target.writestr(item.filename, source.read(item.filename))
-    compare(program, f"{folder}/b.pt", expected(tensors), "a deflated archive")
+    goldens.deflate(f"{folder}/a.pt", f"{folder}/b.pt")
+    compare(session, program, f"{folder}/b.pt", expected(tensors), "a deflated archive")
 
 
-class Inner(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.linear = torch.nn.Linear(3, 5)
-        self.scale = torch.nn.Parameter(torch.tensor(0.5))
-        self.register_buffer("ids", torch.arange(7))
-
-    def forward(self, x):
-        return self.linear(x) * self.scale + self.ids.sum()
+def check_script(session, program, generator, folder):
+    model = goldens.Outer()
+    torch.jit.trace(model, torch.randn(1, 2)).save(f"{folder}/traced.pt")
+    compare(session, program, f"{folder}/traced.pt", expected(model.state_dict()), "TorchScript, traced")
+    model = goldens.Inner()
+    torch.jit.script(model).save(f"{folder}/scripted.pt")
+    compare(session, program, f"{folder}/scripted.pt", expected(model.state_dict()), "TorchScript, scripted")
 
 
-class Outer(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.blocks = torch.nn.Sequential(Inner(), torch.nn.GELU(), Inner())
-        self.norm = torch.nn.LayerNorm(5)
-        self.small = torch.nn.Parameter(torch.randn(2, 3).half())
-
-    def forward(self, x):
-        return self.norm(self.blocks[0](x))
-
-
-def check_script(program, folder):
-    model = Outer()
-    torch.jit.trace(model, torch.randn(2, 3)).save(f"{folder}/traced.pt") if hasattr(torch.jit, "trace") else None
-    if os.path.exists(f"{folder}/traced.pt"):
-        compare(program, f"{folder}/traced.pt", expected(model.state_dict()), "TorchScript, traced")
-    torch.jit.script(Inner()).save(f"{folder}/scripted.pt")
-    names = {row["name"] for row in dump(program, f"{folder}/scripted.pt")}
-    assert names == {"linear.weight", "linear.bias", "scale", "ids"}, names
+def check_refusals(session, program, generator, folder):
+    for what, saved, words in (("a call", {"a": torch.ones(2), "b": goldens.Attack()}, "posix.system"),
+                               ("a pickled module", torch.nn.Linear(1, 1), "torch.nn.modules.linear.Linear"),
+                               ("a pending conjugation", {"b": torch.ones(2, dtype=torch.complex64).conj()}, "resolve_conj"),
+                               ("no tensors", {"a": 1}, "the keys a")):
+        torch.save(saved, f"{folder}/bad.bin")
+        message = refusal(program, f"{folder}/bad.bin")
+        session.ok(f"{what} is refused", words in message, message)
 
 
-class Shell:
-    def __reduce__(self):
-        return os.system, ("true",)
-
-
-def check_refusals(program, folder):
-    torch.save({"a": torch.ones(2), "b": Shell()}, f"{folder}/evil.bin")
-    assert "posix.system" in refusal(program, f"{folder}/evil.bin")
-    torch.save(Inner(), f"{folder}/module.bin")
-    assert "Inner" in refusal(program, f"{folder}/module.bin")
-    torch.save({"a": torch.ones(2).conj(), "b": torch.ones(2, dtype=torch.complex64).conj()}, f"{folder}/conj.bin")
-    assert "resolve_conj" in refusal(program, f"{folder}/conj.bin")
-    torch.save({"a": 1}, f"{folder}/empty.bin")
-    assert "keys a" in refusal(program, f"{folder}/empty.bin")
-
-
-def main():
-    program, seed = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else random.SystemRandom().randrange(1 << 31)
-    print(f"formats: seed {seed}")
-    generator = random.Random(seed)
-    torch.manual_seed(seed)
-    for check in (check_safetensors, check_shards, check_pickles, check_recompressed):
-        for _ in range(5):
-            with tempfile.TemporaryDirectory() as folder:
-                check(program, generator, folder)
-    for check in (check_script, check_refusals):
-        with tempfile.TemporaryDirectory() as folder:
-            check(program, folder)
-    print("formats: all the same")
-
-
-if __name__ == "__main__":
-    main()
+def run(session):
+    torch.manual_seed(session.seed)
+    program = build(session, session.new_folder("program"))
+    for check, times in ((check_safetensors, 5), (check_shards, 5), (check_pickles, 3), (check_recompressed, 3),
+                         (check_script, 1), (check_refusals, 1)):
+        for _ in range(times):
+            with session.guard(check.__name__):
+                check(session, program, session.rng, session.new_folder(check.__name__))
