@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -86,40 +87,71 @@ static char *final_target(const char *path)
     return real ? real : vlm_copy_text(path, strlen(path));
 }
 
+/* A new hidden file in the folder, its name written to `name` [room]; -1 and errno on failure. The mode is left
+ * to the process's mask. */
+static int create_beside(char *name, size_t room, const char *folder)
+{
+    static atomic_uint counter;
+    int fd = -1;
+    for (int tries = 0; tries < 100 && fd < 0; tries++) {
+        snprintf(name, room, "%s/.vlm-%ld-%u", folder, (long)getpid(), atomic_fetch_add(&counter, 1));
+        fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0 && errno != EEXIST)
+            break;
+    }
+    return fd;
+}
+
+/* A pipe or a device (/dev/stdout, /dev/null) cannot be replaced by a rename: it is written to as it is. */
+static vlm_status open_device(vlm_writer *writer, vlm_error *error)
+{
+    free(writer->temporary);
+    writer->temporary = NULL;
+    writer->stream = fopen(writer->path, "wb");
+    if (writer->stream)
+        return VLM_OK;
+    vlm_status status = vlm_fail(error, VLM_ERR_IO, "%s: cannot write: %s", writer->path, strerror(errno));
+    vlm_writer_abort(writer);
+    return status;
+}
+
 vlm_status vlm_writer_open(vlm_writer *writer, const char *path, vlm_error *error)
 {
     *writer = (vlm_writer){0};
     char *folder = NULL;
     writer->path = final_target(path);
     folder = writer->path ? folder_of(writer->path) : NULL;
-    size_t room = folder ? strlen(folder) + 32 : 0;
+    size_t room = folder ? strlen(folder) + 48 : 0;
     writer->temporary = folder ? malloc(room) : NULL;
     if (!writer->temporary) {
         free(folder);
         vlm_writer_abort(writer);
         return vlm_fail_memory(error, 4096, "a file name");
     }
-    if (vlm_is_folder(writer->path)) {
+    struct stat old;
+    bool exists = stat(writer->path, &old) == 0;
+    if (exists && !S_ISREG(old.st_mode) && !S_ISDIR(old.st_mode)) {
+        free(folder);
+        return open_device(writer, error);
+    }
+    if (exists && S_ISDIR(old.st_mode)) {
         free(folder);
         free(writer->temporary);
         writer->temporary = NULL;
         vlm_writer_abort(writer);
         return vlm_fail(error, VLM_ERR_IO, "%s: is a folder; a file's name is wanted", path);
     }
-    snprintf(writer->temporary, room, "%s/.vlm-XXXXXX", folder);
+    int fd = create_beside(writer->temporary, room, folder);
+    int reason = errno;
     free(folder);
-    int fd = mkostemp(writer->temporary, O_CLOEXEC);
     if (fd < 0) {
-        int reason = errno;
         free(writer->temporary);
         writer->temporary = NULL;
         vlm_writer_abort(writer);
         return vlm_fail(error, VLM_ERR_IO, "%s: cannot write beside it: %s", path, strerror(reason));
     }
-    mode_t mask = umask(0);
-    umask(mask);
-    struct stat old;
-    fchmod(fd, stat(writer->path, &old) == 0 ? old.st_mode & 0777 : 0666 & ~mask);
+    if (exists)
+        fchmod(fd, old.st_mode & 0777); /* a file that is replaced keeps its permissions */
     writer->stream = fdopen(fd, "wb");
     if (!writer->stream) {
         close(fd);
@@ -133,21 +165,21 @@ vlm_status vlm_writer_commit(vlm_writer *writer, vlm_error *error)
 {
     vlm_status status = VLM_OK;
     errno = 0;
-    bool good = !ferror(writer->stream) && fflush(writer->stream) == 0 && fsync(fileno(writer->stream)) == 0;
+    bool good = !ferror(writer->stream) && fflush(writer->stream) == 0 && (!writer->temporary || fsync(fileno(writer->stream)) == 0);
     int reason = errno;
     if (fclose(writer->stream) != 0 && good) {
         good = false;
         reason = errno;
     }
     writer->stream = NULL;
-    if (good && rename(writer->temporary, writer->path) != 0) {
+    if (good && writer->temporary && rename(writer->temporary, writer->path) != 0) {
         good = false;
         reason = errno;
     }
     if (!good) {
         status = vlm_fail(error, VLM_ERR_IO, "%s: cannot write: %s; nothing was changed", writer->path,
                           reason ? strerror(reason) : "a write failed (is the disk full?)");
-    } else {
+    } else if (writer->temporary) {
         free(writer->temporary);
         writer->temporary = NULL;
         char *folder = folder_of(writer->path);
