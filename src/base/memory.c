@@ -17,7 +17,10 @@ void *vlm_alloc(size_t count, size_t size)
 
 void *vlm_alloc_zero(size_t count, size_t size)
 {
-    return calloc(count ? count : 1, size ? size : 1);
+    size_t bytes;
+    if (!vlm_multiply(count, size, &bytes))
+        return NULL;
+    return calloc(bytes ? bytes : 1, 1);
 }
 
 void *vlm_resize(void *block, size_t count, size_t size)
