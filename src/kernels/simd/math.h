@@ -1,6 +1,6 @@
 /* exp, the normal distribution, sigmoid, tanh and the activations on vectors of any ISA.
- * Needs the ISA's simd.h before it. Relative errors: exp 1e-7, Phi(x) 3e-7 for x > -5 (below, GELU vanishes against
- * its neighbours: |x Phi(x)| < 2e-6), sigmoid and tanh 2e-7. Coefficients: minimax fits in the given ranges.
+ * Needs the ISA's simd.h before it. Relative errors: exp, sigmoid and tanh 2e-7; Phi(x) 3e-7 for x > -4, below it
+ * grows to 1e-3 at -7 where |x Phi(x)| < 1e-11. Coefficients: minimax fits in the given ranges.
  * Trap: vf_max(a, b) gives b when either is NaN, so the value stands second and NaN passes through. */
 #ifndef VLM_KERNELS_SIMD_MATH_H
 #define VLM_KERNELS_SIMD_MATH_H
@@ -101,6 +101,12 @@ static inline vf gate_derivative(vf x, vf s, vf du)
     return vf_fma(vf_mul(x, du), vf_fnma(s, s, s), s);
 }
 
+/* Beyond 100 every gate is exactly 0 or 1: nothing may overflow against it. */
+static inline vf within_100(vf x)
+{
+    return vf_min(vf_set(100.0f), vf_max(vf_set(-100.0f), x));
+}
+
 static inline vf vf_activation_derivative(vf x, vlm_activation kind)
 {
     switch (kind) {
@@ -109,11 +115,14 @@ static inline vf vf_activation_derivative(vf x, vlm_activation kind)
         return vf_fma(x, density, vf_phi(x));
     }
     case VLM_ACT_GELU_TANH:
+        x = within_100(x);
         return gate_derivative(x, vf_gelu_gate(x),
                                vf_fma(vf_set(1.5957691216f * 3 * 0.044715f), vf_mul(x, x), vf_set(1.5957691216f)));
-    case VLM_ACT_QUICK_GELU: return gate_derivative(x, vf_sigmoid(vf_mul(vf_set(1.702f), x)), vf_set(1.702f));
+    case VLM_ACT_QUICK_GELU:
+        x = within_100(x);
+        return gate_derivative(x, vf_sigmoid(vf_mul(vf_set(1.702f), x)), vf_set(1.702f));
     case VLM_ACT_RELU: return vf_select(vf_less(vf_zero(), x), vf_set(1.0f), vf_zero());
-    case VLM_ACT_SILU: return gate_derivative(x, vf_sigmoid(x), vf_set(1.0f));
+    case VLM_ACT_SILU: return gate_derivative(within_100(x), vf_sigmoid(x), vf_set(1.0f));
     case VLM_ACT_TANH: {
         vf t = vf_tanh(x);
         return vf_fnma(t, t, vf_set(1.0f));

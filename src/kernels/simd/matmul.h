@@ -13,88 +13,19 @@
 
 #include <string.h>
 
-#include "kernels/simd/math.h"
+#include "kernels/simd/finish.h"
+#include "kernels/simd/load.h"
 
 enum {
-    PANEL = VF_PANEL_VECTORS * VF_LANES,
     X_BLOCK_BYTES = 512 * 1024, /* of x, half of a usual second-level cache */
     CHUNK = 64,                 /* steps of k whose values of x are copied side by side */
     STEPS = 4,                  /* steps of k in a loop's body */
     MAX_STREAMS = 4             /* panels at once for few rows */
 };
 
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-
-static ALWAYS_INLINE size_t plain_size(vlm_dtype type)
-{
-    return type == VLM_F32 ? sizeof(float) : sizeof(uint16_t);
-}
-
 static ALWAYS_INLINE size_t plain_panel_bytes(vlm_dtype type, size_t k)
 {
     return (k * PANEL * plain_size(type) + 63) / 64 * 64;
-}
-
-static ALWAYS_INLINE vf load_as(vlm_dtype type, const char *p)
-{
-    return type == VLM_F32 ? vf_load((const float *)p) : type == VLM_F16 ? vf_load_f16(p) : vf_load_bf16(p);
-}
-
-static ALWAYS_INLINE vf load_as_n(vlm_dtype type, const char *p, size_t count)
-{
-    return type == VLM_F32   ? vf_load_n((const float *)p, count)
-           : type == VLM_F16 ? vf_load_f16_n(p, count)
-                             : vf_load_bf16_n(p, count);
-}
-
-static ALWAYS_INLINE void store_as(vlm_dtype type, char *p, vf v)
-{
-    if (type == VLM_F32)
-        vf_store((float *)p, v);
-    else if (type == VLM_F16)
-        vf_store_f16(p, v);
-    else
-        vf_store_bf16(p, v);
-}
-
-/* Where a tile's results go, and what happens on the way. */
-typedef struct tile_out {
-    float *y; /* the tile's first element */
-    size_t ldy;
-    size_t row, column; /* its place in the whole product: for bias and residual */
-    size_t columns;     /* valid ones from here to the end of the matrix */
-    const vlm_epilogue *epilogue;
-} tile_out;
-
-static inline vf finish(vf s, const vlm_epilogue *e, const float *bias, const float *residual, const float *y, size_t count)
-{
-    if (bias)
-        s = vf_add(s, vf_load_n(bias, count));
-    s = vf_activate(s, e->activation);
-    if (residual)
-        s = vf_add(s, vf_load_n(residual, count));
-    return e->accumulate ? vf_add(s, vf_load_n(y, count)) : s;
-}
-
-/* sums: [rows][vectors * VF_LANES]. Apart from the tile, so that its code exists once for all tiles. */
-static __attribute__((noinline)) void finish_tile(const tile_out *out, const float *sums, size_t rows, size_t vectors)
-{
-    const vlm_epilogue *e = out->epilogue;
-    for (size_t r = 0; r < rows; r++) {
-        for (size_t v = 0; v < vectors && v * VF_LANES < out->columns; v++) {
-            size_t column = v * VF_LANES, left = out->columns - column, count = left < VF_LANES ? left : VF_LANES;
-            float *y = out->y + r * out->ldy + column;
-            vf s = vf_load(sums + (r * vectors + v) * VF_LANES);
-            if (e)
-                s = finish(s, e, e->bias ? e->bias + out->column + column : NULL,
-                           e->residual ? e->residual + (out->row + r) * e->ld_residual + out->column + column : NULL, y,
-                           count);
-            if (count == VF_LANES)
-                vf_store(y, s);
-            else
-                vf_store_n(y, s, count);
-        }
-    }
 }
 
 /* One step of k: rows x (streams * VF_PANEL_VECTORS) sums. */
@@ -141,7 +72,7 @@ static ALWAYS_INLINE void copy_row(float *copy, const float *x)
  * they would fight for one set of the first-level cache: they are copied side by side, a chunk of k ahead of its use
  * and a row at a time between the steps, where loads and stores are free. */
 static ALWAYS_INLINE void tile_rows(vf sums[], const float *x, size_t x_row, const char *w, vlm_dtype type, size_t k,
-                                    size_t rows)
+                                    size_t rows, const char *ahead, size_t lines)
 {
     const size_t step_bytes = PANEL * plain_size(type);
     float copies[2][VF_TILE_ROWS][CHUNK] __attribute__((aligned(64)));
@@ -155,6 +86,8 @@ static ALWAYS_INLINE void tile_rows(vf sums[], const float *x, size_t x_row, con
         for (size_t i = 0; i < CHUNK / STEPS; i++, w += STEPS * step_bytes) {
             if (i < coming)
                 copy_row(next[i], x + i * x_row + j + CHUNK);
+            for (size_t l = 0; l < lines; l++, ahead += 64)
+                __builtin_prefetch(ahead, 0, 2);
 #pragma GCC unroll 4
             for (size_t s = 0; s < STEPS; s++)
                 tile_step(sums, now[0] + i * STEPS + s, CHUNK, w + s * step_bytes, 0, type, rows, 1);
@@ -172,7 +105,7 @@ static ALWAYS_INLINE void tile(const tile_out *out, const float *x, size_t x_row
     for (size_t i = 0; i < rows * vectors; i++)
         sums[i] = vf_zero();
     if (x_k == 1 && streams == 1)
-        tile_rows(sums, x, x_row, w, type, k, rows);
+        tile_rows(sums, x, x_row, w, type, k, rows, out->ahead, out->lines);
     else
         tile_steps(sums, x, x_row, x_k, w, plain_panel_bytes(type, k), type, k, rows, streams);
     float finished[VF_TILE_ROWS * PANEL] __attribute__((aligned(64)));
@@ -267,6 +200,8 @@ static ALWAYS_INLINE void multiply_block(tile_out out, const float *x, size_t x_
 {
     const size_t tallest = order == ANY_ORDER ? 4 : VF_TILE_ROWS, n_panels = (out.columns + PANEL - 1) / PANEL;
     const size_t n_tiles = (m + tallest - 1) / tallest, height = m / n_tiles, higher = m % n_tiles;
+    const size_t panel_bytes = plain_panel_bytes(type, k), step_lines = STEPS * PANEL * plain_size(type) / 64;
+    const size_t lines = (step_lines + n_tiles - 1) / n_tiles;
     for (size_t p = 0; p < n_panels;) {
         tile_out at = out;
         at.y += p * PANEL;
@@ -275,8 +210,10 @@ static ALWAYS_INLINE void multiply_block(tile_out out, const float *x, size_t x_
         size_t done = 1, row = 0;
         for (size_t t = 0; t < n_tiles; t++) {
             size_t rows = height + (t < higher);
-            done = run_tile(&at, x + row * x_row, x_row, x_k, order, panels + p * plain_panel_bytes(type, k), type, k,
-                            rows, n_tiles == 1 ? n_panels - p : 1);
+            at.lines = p + 1 < n_panels && t * lines < step_lines ? lines : 0;
+            at.ahead = panels + (p + 1) * panel_bytes + t * (panel_bytes / step_lines * lines);
+            done = run_tile(&at, x + row * x_row, x_row, x_k, order, panels + p * panel_bytes, type, k, rows,
+                            n_tiles == 1 ? n_panels - p : 1);
             row += rows;
             at.y += rows * out.ldy;
             at.row += rows;
@@ -322,46 +259,6 @@ static void multiply_bf16(float *y, size_t ldy, const void *x, size_t x_row, siz
                           size_t n, size_t k, const vlm_epilogue *epilogue)
 {
     multiply_plain(y, ldy, x, x_row, x_k, x_k == 1 ? ROWS_TOGETHER : ANY_ORDER, panels, VLM_BF16, m, n, k, epilogue);
-}
-
-/* --- packing -------------------------------------------------------------------------------------------- */
-
-/* A matrix to pack: value (row, j) at element row * row_stride + j * k_stride. */
-typedef struct plain_matrix {
-    const char *values;
-    vlm_dtype type;
-    size_t row_stride, k_stride;
-    size_t n, k;
-} plain_matrix;
-
-static inline const char *value_at(const plain_matrix *w, size_t row, size_t j)
-{
-    return w->values + (row * w->row_stride + j * w->k_stride) * plain_size(w->type);
-}
-
-/* columns[i] = VF_LANES columns from `row` on at k = j + i, for `depth` <= VF_LANES values of k; zeros past n. */
-static ALWAYS_INLINE void load_block(vf columns[VF_LANES], const plain_matrix *w, vlm_dtype type, size_t row, size_t j,
-                                     size_t depth)
-{
-    size_t count = row < w->n ? (w->n - row < VF_LANES ? w->n - row : VF_LANES) : 0;
-    if (w->row_stride == 1) {
-        for (size_t i = 0; i < depth; i++)
-            columns[i] = count == VF_LANES ? load_as(type, value_at(w, row, j + i))
-                                           : load_as_n(type, value_at(w, row, j + i), count);
-    } else if (w->k_stride == 1) {
-        for (size_t c = 0; c < VF_LANES; c++)
-            columns[c] = c >= count          ? vf_zero()
-                         : depth == VF_LANES ? load_as(type, value_at(w, row + c, j))
-                                             : load_as_n(type, value_at(w, row + c, j), depth);
-        vf_transpose(columns);
-    } else {
-        for (size_t i = 0; i < depth; i++) {
-            float gathered[VF_LANES] = {0};
-            for (size_t c = 0; c < count; c++)
-                vlm_convert_to_f32(&gathered[c], value_at(w, row + c, j + i), type, 1);
-            columns[i] = vf_load(gathered);
-        }
-    }
 }
 
 /* Columns row .. row + PANEL - 1, values j .. j + depth - 1 of k, to their place. */

@@ -5,5 +5,7 @@
 #include "kernels/kernels.h"
 
 void vlm_fill_matmul_avx512(vlm_kernels *table);
+void vlm_fill_matmul_q8_avx512(vlm_kernels *table);
+void vlm_fill_elementwise_avx512(vlm_kernels *table);
 
 #endif

@@ -5,4 +5,6 @@
 void vlm_kernels_fill_avx512(vlm_kernels *table)
 {
     vlm_fill_matmul_avx512(table);
+    vlm_fill_matmul_q8_avx512(table);
+    vlm_fill_elementwise_avx512(table);
 }
