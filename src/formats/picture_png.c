@@ -24,7 +24,7 @@ typedef struct decoder {
     uint8_t **rows;  /* interlaced files: all of them */
     uint8_t *buffer; /* ... and their bytes */
     int depth, colour;
-    bool in_trailer; /* after the last row nothing is an error: Pillow stops looking there */
+    bool in_trailer; /* behind the pixels broken chunks are no error, cut ones are, as in Pillow */
     vlm_error *error;
     vlm_status status;
 } decoder;
@@ -49,7 +49,7 @@ static void read_bytes(png_structp png, png_bytep out, size_t n)
 {
     decoder *d = png_get_io_ptr(png);
     if (n > d->source->size - d->offset) {
-        if (!d->in_trailer)
+        if (!(d->in_trailer && n == 8)) /* a chunk's head: no chunk at all is no loss there */
             d->status = vlm_fail(d->error, VLM_ERR_FORMAT, "%s: truncated PNG: %zu bytes found, more are wanted", d->source->name, d->source->size);
         png_error(png, "truncated");
     }
@@ -245,13 +245,13 @@ static void read_all(decoder *d)
         read_rows(d);
 }
 
-/* EXIF and text may stand after the pixels. What is broken there does not matter. */
+/* EXIF and text may stand after the pixels. */
 static void read_trailer(decoder *d)
 {
     d->in_trailer = true;
     if (setjmp(d->on_error) == 0)
         png_read_end(d->png, d->info);
-    if (setjmp(d->on_error) == 0) {
+    if (d->status == VLM_OK && setjmp(d->on_error) == 0) {
         int orientation = find_orientation(d);
         if (orientation)
             d->image->orientation = orientation;

@@ -21,6 +21,7 @@ typedef struct decoder {
     uint64_t offset;
     TIFF *tiff;
     char reason[256]; /* libtiff's last complaint */
+    bool truncated;   /* it asked for bytes behind the end; of tags it would only warn */
     uint32_t width, height;
     uint16_t bits, samples, photometric, compression, planar, format;
     bool inverted, premultiplied;
@@ -38,6 +39,7 @@ static tmsize_t read_bytes(thandle_t handle, void *out, tmsize_t n)
     if (step)
         memcpy(out, d->source->bytes + d->offset, step);
     d->offset += step;
+    d->truncated = d->truncated || (n > 0 && step < (size_t)n);
     return (tmsize_t)step;
 }
 
@@ -65,12 +67,11 @@ static toff_t get_size(thandle_t handle)
     return ((decoder *)handle)->source->size;
 }
 
-static int map_file(thandle_t handle, void **base, toff_t *size)
+/* No mapping: libtiff then asks read_bytes for all, which notes what the file lacks. */
+static int refuse_mapping(thandle_t handle, void **base, toff_t *size)
 {
-    decoder *d = handle;
-    memcpy(base, &d->source->bytes, sizeof *base); /* libtiff's type lacks the const; it only reads */
-    *size = d->source->size;
-    return 1;
+    (void)handle, (void)base, (void)size;
+    return 0;
 }
 
 static void unmap_file(thandle_t handle, void *base, toff_t size)
@@ -173,17 +174,18 @@ static vlm_status choose_mode(decoder *d, vlm_image_mode *mode)
     }
 }
 
-static void note_palette(decoder *d, vlm_image *image)
+static vlm_status note_palette(decoder *d, vlm_image *image)
 {
     uint16_t *red, *green, *blue;
     if (!TIFFGetField(d->tiff, TIFFTAG_COLORMAP, &red, &green, &blue))
-        return;
+        return fail(d, "a picture of indices without their colours");
     image->n_palette = (size_t)1 << d->bits;
     for (size_t i = 0; i < image->n_palette; i++) {
         image->palette[i][0] = (uint8_t)(red[i] >> 8);
         image->palette[i][1] = (uint8_t)(green[i] >> 8);
         image->palette[i][2] = (uint8_t)(blue[i] >> 8);
     }
+    return VLM_OK;
 }
 
 /* ---- Samples ------------------------------------------------------------------------------------------- */
@@ -322,14 +324,16 @@ static vlm_status read_picture(decoder *d, vlm_image **image)
     if (status != VLM_OK)
         return status;
     note_orientation(d, *image);
-    if (mode == VLM_IMAGE_P)
-        note_palette(d, *image);
+    if (mode == VLM_IMAGE_P && (status = note_palette(d, *image)) != VLM_OK)
+        return status;
     bool jpeg = d->compression == COMPRESSION_JPEG && d->planar == PLANARCONFIG_CONTIG;
     if (d->photometric == PHOTOMETRIC_YCBCR && jpeg)
         TIFFSetField(d->tiff, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
     status = d->photometric == PHOTOMETRIC_YCBCR && !jpeg ? read_as_rgba(d, *image) : read_blocks(d, *image);
     if (status == VLM_OK && d->premultiplied)
         unpremultiply(*image);
+    if (status == VLM_OK && d->truncated)
+        status = vlm_fail(d->error, VLM_ERR_FORMAT, "%s: truncated TIFF; %zu bytes found, more are wanted", d->source->name, d->source->size);
     return status;
 }
 
@@ -343,7 +347,7 @@ vlm_status vlm_picture_read_tiff(vlm_image **image, const vlm_picture_source *so
     TIFFOpenOptionsSetMaxSingleMemAlloc(options, (tmsize_t)max_block);
     TIFFOpenOptionsSetErrorHandlerExtR(options, keep_reason, &d);
     TIFFOpenOptionsSetWarningHandlerExtR(options, ignore_warning, &d);
-    d.tiff = TIFFClientOpenExt(source->name, "r", &d, read_bytes, refuse_write, seek_to, do_nothing, get_size, map_file, unmap_file, options);
+    d.tiff = TIFFClientOpenExt(source->name, "r", &d, read_bytes, refuse_write, seek_to, do_nothing, get_size, refuse_mapping, unmap_file, options);
     TIFFOpenOptionsFree(options);
     vlm_status status = d.tiff ? read_picture(&d, image) : fail(&d, "its first directory cannot be read");
     if (d.tiff)

@@ -1,6 +1,7 @@
 /* What a config asks to be done to a picture: preprocessor_config.json, or open_clip's preprocess_cfg.
  * JSON -> vlm_pixel_contract, and a line that names all of it.
- * Matches the image processors of transformers 5.23 (class defaults fill what the file leaves out, null too)
+ * Matches the image processors of transformers 5.23. Class defaults fill what the file leaves out, but a null
+ * stays one there: a switch that is null is off.
  * and open_clip 3.3's PreprocessCfg.
  * Trap: the same keys under another class name mean other numbers: see `processors`. */
 #include <math.h>
@@ -48,12 +49,16 @@ static vlm_status get_side(size_t *side, const json_t *object, const char *key, 
     return status;
 }
 
-/* Three numbers, or one for all channels. */
+/* Three numbers, or one for all channels; NaN for null, which check_numbers refuses where they are used. */
 static vlm_status get_triple(double values[3], const json_t *object, const char *key, const char *where, vlm_error *error)
 {
     const json_t *found = json_object_get(object, key);
-    if (!found || json_is_null(found))
+    if (!found)
         return VLM_OK;
+    if (json_is_null(found)) {
+        values[0] = values[1] = values[2] = NAN;
+        return VLM_OK;
+    }
     bool list = json_is_array(found);
     for (size_t i = 0; i < 3; i++) {
         const json_t *item = list ? json_array_get(found, i) : found;
@@ -105,7 +110,7 @@ static vlm_status get_sides(side_set *sides, const json_t *config, const char *k
 static vlm_status get_resize(vlm_pixel_contract *contract, const json_t *config, bool number_is_shortest, const char *where, vlm_error *error)
 {
     const json_t *found = json_object_get(config, "size");
-    if (!found || json_is_null(found))
+    if (!found || contract->resize == VLM_RESIZE_NONE)
         return VLM_OK;
     side_set s = {0};
     vlm_status status = get_sides(&s, config, "size", number_is_shortest, where, error);
@@ -133,7 +138,10 @@ static vlm_status get_resize(vlm_pixel_contract *contract, const json_t *config,
 static vlm_status get_rectangle(size_t *height, size_t *width, const json_t *config, const char *key, const char *where, vlm_error *error)
 {
     const json_t *found = json_object_get(config, key);
-    if (!found || json_is_null(found))
+    if (!found)
+        return VLM_OK;
+    *height = *width = 0;
+    if (json_is_null(found))
         return VLM_OK;
     side_set s = {0};
     vlm_status status = get_sides(&s, config, key, false, where, error);
@@ -163,14 +171,16 @@ static void fix_size(vlm_pixel_contract *contract)
 
 static vlm_status check_numbers(const vlm_pixel_contract *contract, const char *where, vlm_error *error)
 {
-    bool finite = isfinite(contract->rescale_factor);
+    bool finite = !contract->rescale || (isfinite(contract->rescale_factor) && contract->rescale_factor != 0);
     for (int c = 0; c < 3; c++) {
-        finite = finite && isfinite(contract->mean[c]) && isfinite(contract->std[c]);
+        finite = finite && (!contract->normalize || (isfinite(contract->mean[c]) && isfinite(contract->std[c])));
         if (contract->normalize && (float)contract->std[c] == 0)
             return vlm_fail(error, VLM_ERR_FORMAT, "%s: \"image_std\" has a 0, by which pixels would be divided", where);
+        if (contract->pad_square && !(contract->mean[c] >= 0 && contract->mean[c] <= 1))
+            return vlm_fail(error, VLM_ERR_FORMAT, "%s: \"image_mean\" is the colour of the padding: 0 to 1 is wanted", where);
     }
-    if (!finite || (contract->reference == VLM_PIXELS_TRANSFORMERS_FAST && contract->rescale && contract->rescale_factor == 0))
-        return vlm_fail(error, VLM_ERR_FORMAT, "%s: rescale_factor, image_mean and image_std must be finite, and the factor not 0", where);
+    if (!finite)
+        return vlm_fail(error, VLM_ERR_FORMAT, "%s: \"rescale_factor\", \"image_mean\" and \"image_std\" must be numbers where they are used, and the factor not 0", where);
     return VLM_OK;
 }
 
@@ -286,8 +296,10 @@ static vlm_status parse_switches(vlm_pixel_contract *contract, const struct proc
                     {"do_convert_rgb", &to_rgb, row->to_rgb},
                     {"do_pad", &pad, false}};
     vlm_status status = VLM_OK;
-    for (size_t i = 0; i < sizeof switches / sizeof *switches && status == VLM_OK; i++)
-        status = vlm_json_get_bool(switches[i].value, config, switches[i].key, switches[i].fallback, where, error);
+    for (size_t i = 0; i < sizeof switches / sizeof *switches && status == VLM_OK; i++) {
+        bool fallback = switches[i].fallback && !json_is_null(json_object_get(config, switches[i].key));
+        status = vlm_json_get_bool(switches[i].value, config, switches[i].key, fallback, where, error);
+    }
     if (!resize)
         contract->resize = VLM_RESIZE_NONE;
     contract->alpha = to_rgb ? VLM_ALPHA_WHITE : VLM_ALPHA_DROP;
@@ -298,8 +310,8 @@ static vlm_status parse_switches(vlm_pixel_contract *contract, const struct proc
 
 static vlm_status parse_filter(vlm_pixel_contract *contract, const json_t *config, const char *where, vlm_error *error)
 {
-    size_t filter;
-    vlm_status status = vlm_json_get_size(&filter, config, "resample", contract->filter, where, error);
+    size_t filter, fallback = json_is_null(json_object_get(config, "resample")) ? VLM_FILTER_BILINEAR : contract->filter;
+    vlm_status status = vlm_json_get_size(&filter, config, "resample", fallback, where, error);
     if (status != VLM_OK)
         return status;
     if (filter > VLM_FILTER_HAMMING)
@@ -319,16 +331,18 @@ static vlm_status parse(vlm_pixel_contract *contract, const json_t *config, cons
     if (status != VLM_OK)
         return status;
     set_defaults(contract, row, fast);
-    if ((status = vlm_json_get_bool(&to_square, config, "default_to_square", !row->number_is_shortest, where, error)) != VLM_OK)
-        return status;
-    if ((status = get_resize(contract, config, !to_square, where, error)) != VLM_OK ||
-        (status = parse_switches(contract, row, config, where, error)) != VLM_OK || (status = parse_filter(contract, config, where, error)) != VLM_OK ||
+    to_square = !row->number_is_shortest && !json_is_null(json_object_get(config, "default_to_square"));
+    if ((status = vlm_json_get_bool(&to_square, config, "default_to_square", to_square, where, error)) != VLM_OK ||
+        (status = parse_switches(contract, row, config, where, error)) != VLM_OK ||
+        (status = get_resize(contract, config, !to_square, where, error)) != VLM_OK || (status = parse_filter(contract, config, where, error)) != VLM_OK ||
         (status = get_rectangle(&contract->crop_height, &contract->crop_width, config, "crop_size", where, error)) != VLM_OK ||
         (status = get_rectangle(&contract->pad_height, &contract->pad_width, config, "pad_size", where, error)) != VLM_OK ||
         (status = vlm_json_get_double(&contract->rescale_factor, config, "rescale_factor", contract->rescale_factor, where, error)) != VLM_OK ||
         (status = get_triple(contract->mean, config, "image_mean", where, error)) != VLM_OK ||
         (status = get_triple(contract->std, config, "image_std", where, error)) != VLM_OK)
         return status;
+    if (json_is_null(json_object_get(config, "rescale_factor")))
+        contract->rescale_factor = NAN;
     if (contract->crop && !contract->crop_height)
         return vlm_fail(error, VLM_ERR_FORMAT, "%s: \"do_center_crop\" is true and there is no \"crop_size\"", where);
     fix_size(contract);

@@ -13,7 +13,7 @@ import torch
 from make_format_goldens import FOREIGN, NAMES, expected
 
 warnings.filterwarnings("ignore", module="torch")
-PACKAGES = "jansson libpcre2-8 libutf8proc libzip zlib libjpeg libpng libwebp libtiff-4 cairo".split()
+PACKAGES = "jansson libpcre2-8 libutf8proc libzip zlib libjpeg libpng libwebp libwebpdemux libtiff-4 cairo".split()
 
 
 def build(session, folder):
