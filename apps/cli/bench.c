@@ -4,9 +4,12 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/fail.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "base/threads.h"
 #include "cli/cli.h"
+#include "vlm/train.h"
 
 typedef struct bench_options {
     vlm_common common;
@@ -16,26 +19,40 @@ typedef struct bench_options {
 } bench_options;
 
 static const vlm_option options[] = {
-    {"part", 0, VLM_OPTION_TEXT, offsetof(bench_options, part), "PART", "vision (without it, where there is one) or text.", 0, 0, "vision text"},
+    {"part", 0, VLM_OPTION_TEXT, offsetof(bench_options, part), "PART", "vision (also without it), text, or train: one step of the optimiser.", 0, 0, "vision text train"},
     {"batch", 0, VLM_OPTION_COUNT, offsetof(bench_options, batch), "B", "Inputs at once; without it 1.", 1, 65536, NULL},
     {"seconds", 0, VLM_OPTION_NUMBER, offsetof(bench_options, seconds), "S", "How long to measure; without it 3. At least three runs are made.", 0, 0, NULL},
     {NULL, 0, VLM_OPTION_FLAG, 0, NULL, NULL, 0, 0, NULL}};
 
-/* Made-up input, and the vectors that come of it. */
+/* What is timed, and what its line says of it. */
 typedef struct work {
+    const char *part, *dtype;
+    size_t batch, n_threads;
     vlm_model *model;
-    size_t batch, height, width;
+    size_t height, width;
     float *pixels;  /* [batch, 3, height, width]; NULL: text */
     int32_t *ids;   /* of all texts */
     size_t *starts; /* [batch + 1] */
     float *vectors; /* [batch, embedding_size] */
+    vlm_train_bench *training; /* NULL: a forward pass */
 } work;
 
-static vlm_status run_once(work *w, vlm_error *error)
+static double now(void)
 {
-    if (w->pixels)
-        return vlm_embed_pixels(w->model, w->pixels, w->batch, w->height, w->width, 0, w->vectors, error);
-    return vlm_embed_tokens(w->model, w->ids, w->starts, w->batch, 0, w->vectors, error);
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static vlm_status run_once(work *w, double *seconds, vlm_error *error)
+{
+    if (w->training)
+        return vlm_train_bench_step(w->training, seconds, error);
+    double start = now();
+    vlm_status status = w->pixels ? vlm_embed_pixels(w->model, w->pixels, w->batch, w->height, w->width, 0, w->vectors, error)
+                                  : vlm_embed_tokens(w->model, w->ids, w->starts, w->batch, 0, w->vectors, error);
+    *seconds = now() - start;
+    return status;
 }
 
 static void free_work(work *w)
@@ -44,6 +61,7 @@ static void free_work(work *w)
     free(w->ids);
     free(w->starts);
     free(w->vectors);
+    vlm_train_bench_close(w->training);
     vlm_model_close(w->model);
 }
 
@@ -118,39 +136,31 @@ static int make_texts(work *w)
 
 /* ---- measuring ------------------------------------------------------------------------------------------------- */
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static int compare_times(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-static bool report(const bench_options *o, const vlm_model *model, const char *part, size_t batch, double *times, size_t n)
+static bool report(const work *w, bool json, double *times, size_t n)
 {
-    const vlm_model_info *info = vlm_model_get_info(model);
     qsort(times, n, sizeof *times, compare_times);
     double median = n % 2 ? times[n / 2] : (times[n / 2 - 1] + times[n / 2]) / 2;
     vlm_text line = {0};
-    if (!o->common.json) {
-        vlm_text_printf(&line, "%s, batch %zu, %zu threads, %s, %s: %.6g s (median of %zu runs), %.6g s at best, %.4g a second", part, batch,
-                        info->n_threads, info->dtype, vlm_isa(), median, n, times[0], (double)batch / median);
+    if (!json) {
+        vlm_text_printf(&line, "%s, batch %zu, threads %zu, %s, %s: %.4g ms (median of %zu runs), %.4g ms at best, %.4g a second", w->part,
+                        w->batch, w->n_threads, w->dtype, vlm_isa(), 1e3 * median, n, 1e3 * times[0], (double)w->batch / median);
         return vlm_print_line(&line);
     }
     vlm_put_open(&line, '{');
     vlm_put_key(&line, "part");
-    vlm_put_string(&line, part);
+    vlm_put_string(&line, w->part);
     vlm_put_key(&line, "batch");
-    vlm_put_count(&line, batch);
+    vlm_put_count(&line, w->batch);
     vlm_put_key(&line, "threads");
-    vlm_put_count(&line, info->n_threads);
+    vlm_put_count(&line, w->n_threads);
     vlm_put_key(&line, "dtype");
-    vlm_put_string(&line, info->dtype);
+    vlm_put_string(&line, w->dtype);
     vlm_put_key(&line, "isa");
     vlm_put_string(&line, vlm_isa());
     vlm_put_key(&line, "runs");
@@ -163,86 +173,101 @@ static bool report(const bench_options *o, const vlm_model *model, const char *p
     return vlm_print_line(&line);
 }
 
-static int measure(const bench_options *o, work *w, const char *part)
+static int measure(work *w, double seconds, bool json)
 {
     enum { WARM_UP = 2, FEWEST = 3, MOST = 1000000 };
-    double seconds = o->seconds > 0 ? o->seconds : 3, *times = NULL;
+    double *times = NULL, time = 0;
     size_t n = 0, capacity = 0;
     vlm_error error = {0};
     vlm_status status = VLM_OK;
-    bool memory = true;
     for (size_t i = 0; status == VLM_OK && i < WARM_UP; i++)
-        status = run_once(w, &error);
-    double start = now(), before = start;
-    while (status == VLM_OK && memory && n < MOST && (n < FEWEST || before - start < seconds)) {
-        status = run_once(w, &error);
-        double after = now();
-        memory = vlm_grow(&times, &capacity, n + 1, sizeof *times);
-        if (memory)
-            times[n++] = after - before;
-        before = now(); /* growing the array is not the model's time */
+        status = run_once(w, &time, &error);
+    double start = now();
+    while (status == VLM_OK && n < MOST && (n < FEWEST || now() - start < seconds)) {
+        status = run_once(w, &time, &error);
+        if (status == VLM_OK && !vlm_grow(&times, &capacity, n + 1, sizeof *times))
+            status = vlm_fail_memory(&error, (n + 1) * sizeof *times, "keeping times");
+        if (status == VLM_OK)
+            times[n++] = time;
     }
     int result = VLM_EXIT_OK;
     if (status != VLM_OK)
         result = vlm_say_error(&error);
-    else if (!memory)
-        result = vlm_say_memory();
-    else if (!report(o, w->model, part, w->batch, times, n))
+    else if (!report(w, json, times, n))
         result = VLM_EXIT_FAILED;
     free(times);
     return result;
 }
 
-static int bench_vision(const bench_options *o, work *w)
-{
-    if (!make_pixels(w))
-        return vlm_say_memory();
-    return measure(o, w, "vision");
-}
-
-static int bench_text(const bench_options *o, work *w)
-{
-    int status = make_texts(w);
-    return status == VLM_EXIT_OK ? measure(o, w, "text") : status;
-}
+/* ---- the parts --------------------------------------------------------------------------------------------------- */
 
 /* Only the weights are needed; a tokenizer is used where there is one. */
-static int open_part(vlm_model **model, const bench_options *o, bool text)
+static int open_part(vlm_model **model, const vlm_common *common, bool text)
 {
-    vlm_model_options wanted = {.n_threads = o->common.n_threads, .dtype = o->common.dtype, .arch = o->common.arch};
+    vlm_model_options wanted = {.n_threads = common->n_threads, .dtype = common->dtype, .arch = common->arch};
     vlm_error error = {0};
     if (!text)
-        return vlm_open_model(model, &o->common, VLM_PART_VISION);
+        return vlm_open_model(model, common, VLM_PART_VISION);
     wanted.parts = VLM_PART_TEXT | VLM_PART_TOKENIZER;
-    if (vlm_model_open(model, o->common.model, &wanted, &error) == VLM_OK)
+    if (vlm_model_open(model, common->model, &wanted, &error) == VLM_OK)
         return VLM_EXIT_OK;
-    return vlm_open_model(model, &o->common, VLM_PART_TEXT);
+    return vlm_open_model(model, common, VLM_PART_TEXT);
+}
+
+static int prepare_forward(work *w, const vlm_common *common, bool text)
+{
+    size_t n = 0;
+    int status = open_part(&w->model, common, text);
+    if (status != VLM_EXIT_OK)
+        return status;
+    const vlm_model_info *info = vlm_model_get_info(w->model);
+    w->dtype = info->dtype;
+    w->n_threads = info->n_threads;
+    if (vlm_multiply(w->batch, info->embedding_size, &n))
+        w->vectors = vlm_alloc(n + 1, sizeof *w->vectors);
+    if (!w->vectors || (!text && !make_pixels(w)))
+        return vlm_say_memory();
+    return text ? make_texts(w) : VLM_EXIT_OK;
+}
+
+static int prepare_training(work *w, const vlm_common *common)
+{
+    vlm_error error = {0};
+    vlm_threads *threads = NULL;
+    w->dtype = common->dtype ? common->dtype : "f32";
+    if (!common->model)
+        return vlm_say_usage("-m is wanted: a folder whose config.json says what is trained");
+    if (strcmp(w->dtype, "f32") != 0 && strcmp(w->dtype, "bf16") != 0)
+        return vlm_say_usage("--dtype %s: training computes in f32 or bf16", w->dtype);
+    if (vlm_threads_create(&threads, common->n_threads, &error) != VLM_OK)
+        return vlm_say_error(&error);
+    w->n_threads = vlm_threads_count(threads);
+    vlm_threads_free(threads);
+    if (vlm_train_bench_open(&w->training, common->model, w->batch, w->n_threads, w->dtype, &error) != VLM_OK)
+        return vlm_say_error(&error);
+    return VLM_EXIT_OK;
 }
 
 static int run_bench(const vlm_verb *verb, const void *parsed)
 {
     const bench_options *o = parsed;
-    work w = {.batch = o->batch ? o->batch : 1};
-    bool text = o->part && strcmp(o->part, "text") == 0;
-    size_t n = 0;
+    work w = {.part = o->part ? o->part : "vision", .batch = o->batch ? o->batch : 1};
     (void)verb;
     if (o->common.inputs.n)
         return vlm_say_usage("'%s': bench makes its own input", o->common.inputs.items[0].value);
-    int status = open_part(&w.model, o, text);
-    if (status == VLM_EXIT_OK) {
-        if (vlm_multiply(w.batch, vlm_model_get_info(w.model)->embedding_size, &n))
-            w.vectors = vlm_alloc(n + 1, sizeof *w.vectors);
-        status = !w.vectors ? vlm_say_memory() : text ? bench_text(o, &w) : bench_vision(o, &w);
-    }
+    int status = strcmp(w.part, "train") == 0 ? prepare_training(&w, &o->common) : prepare_forward(&w, &o->common, strcmp(w.part, "text") == 0);
+    if (status == VLM_EXIT_OK)
+        status = measure(&w, o->seconds > 0 ? o->seconds : 3, o->common.json);
     free_work(&w);
     return status;
 }
 
 const vlm_verb vlm_verb_bench = {
     "bench", "how long one batch takes",
-    "[--part vision|text] [--batch B] [--seconds S]",
+    "[--part vision|text|train] [--batch B] [--seconds S]",
     "Runs one batch of made-up input through a part of the model again and again, after a warm-up, and prints the "
     "median and the least time of a batch; with --json {\"part\":..., \"batch\":..., \"threads\":..., \"dtype\":..., "
-    "\"isa\":..., \"runs\":..., \"seconds_median\":..., \"seconds_min\":...}. A text fills the model's whole length.",
+    "\"isa\":..., \"runs\":..., \"seconds_median\":..., \"seconds_min\":...}. A text fills the model's whole length. A step of training begins "
+    "from the config.json of -m with random weights; its dtype is f32 or bf16.",
     "vlm bench\nvlm bench --part text --batch 32 --threads 2 --json\nvlm bench --dtype q8 --seconds 10",
     options, sizeof(bench_options), run_bench};

@@ -244,6 +244,8 @@ bool vlm_table_print(vlm_table *table)
         put_spaces(&line, right ? gap : 0);
         vlm_text_append(&line, cell, length);
         put_spaces(&line, right || last ? 0 : gap);
+        while (last && line.length && line.data[line.length - 1] == ' ')
+            line.data[--line.length] = 0;
         if (last)
             good = vlm_print_line(&line);
     }

@@ -47,6 +47,7 @@ typedef struct verification {
     size_t n_stages, capacity;
     const char *kind; /* of the input at hand: "image" or "text" */
     size_t input;
+    bool traced; /* the stages of this input have been compared: the head runs the tower once more */
     bool out_of_memory;
 } verification;
 
@@ -134,8 +135,9 @@ static void compare_stage(verification *v, const char *name, const size_t *shape
 /* Pixels and vectors are compared as the public functions give them; the trace is for what lies between. */
 static void take_trace(void *user, const char *name, const size_t *shape, size_t n_dims, const float *values)
 {
+    const verification *v = user;
     size_t length = strlen(name);
-    if (strcmp(name, "pixels") == 0 || (length > 7 && strcmp(name + length - 7, ".vector") == 0) || strcmp(name, "vision.logits") == 0)
+    if (v->traced || strcmp(name, "pixels") == 0 || (length > 7 && strcmp(name + length - 7, ".vector") == 0) || strcmp(name, "vision.logits") == 0)
         return;
     compare_stage(user, name, shape, n_dims, values);
 }
@@ -157,6 +159,7 @@ static vlm_status verify_picture(verification *v, const char *path, vlm_error *e
         status = vlm_embed_images(v->model, images, 1, VLM_EMBED_RAW, vector, error);
     }
     if (status == VLM_OK) {
+        v->traced = true;
         compare_stage(v, "vision.vector", &info->embedding_size, 1, vector);
         status = info->n_labels ? vlm_classify_images(v->model, images, 1, vector, error) : VLM_OK;
     }
@@ -199,6 +202,7 @@ static vlm_status verify_list(verification *v, const json_t *list, const char *f
     json_array_foreach(list, i, item) {
         const char *text = json_string_value(item);
         v->input = i;
+        v->traced = false;
         if (!text || (folder && strchr(text, '/'))) {
             error->status = VLM_ERR_FORMAT;
             snprintf(error->message, sizeof error->message, "reference.json: %s %zu is not a name", v->kind, i);

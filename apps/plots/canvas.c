@@ -146,6 +146,7 @@ void vlm_draw_text(cairo_t *cr, double x, double y, double align, const char *te
     cairo_text_extents(cr, "H", &capital);
     cairo_move_to(cr, x - align * vlm_measure_text(cr, text), y - capital.y_bearing / 2);
     cairo_show_text(cr, text);
+    cairo_new_path(cr); /* text leaves the pen behind it */
 }
 
 void vlm_clean_label(vlm_text *out, const char *text)
@@ -154,7 +155,12 @@ void vlm_clean_label(vlm_text *out, const char *text)
     for (size_t i = 0; i < n;) {
         unsigned c;
         i += vlm_utf8_decode(&c, text + i, n - i);
-        vlm_text_put_utf8(out, c < 0x20 || (c >= 0x7f && c < 0xa0) ? ' ' : c);
+        if (c == ' ' || c < 0x20 || (c >= 0x7f && c < 0xa0)) {
+            if (out->length && out->data[out->length - 1] != ' ')
+                vlm_text_puts(out, " ");
+        } else {
+            vlm_text_put_utf8(out, c);
+        }
     }
 }
 

@@ -42,7 +42,7 @@ void vlm_set_font(cairo_t *cr, double size, bool bold);
  * have gone through vlm_clean_label. */
 void vlm_draw_text(cairo_t *cr, double x, double y, double align, const char *text);
 double vlm_measure_text(cairo_t *cr, const char *text);
-/* Valid UTF-8 on one line, since cairo refuses anything else. Append to out. */
+/* Valid UTF-8 on one line, since cairo refuses anything else, each run of white space one space. Append to out. */
 void vlm_clean_label(vlm_text *out, const char *text);
 /* The same, cut with an ellipsis to the width. */
 void vlm_fit_label(cairo_t *cr, vlm_text *out, const char *text, double width);

@@ -76,10 +76,10 @@ static void draw_row(cairo_t *cr, const layout *l, const uint64_t *counts, size_
             continue;
         char digits[32];
         snprintf(digits, sizeof digits, "%llu", (unsigned long long)counts[j]);
-        vlm_set_font(cr, 0.34 * l->cell, i == j);
+        vlm_set_font(cr, 0.3 * l->cell, i == j);
         double width = vlm_measure_text(cr, digits);
-        if (width > l->cell - 4)
-            vlm_set_font(cr, 0.34 * l->cell * (l->cell - 4) / width, i == j);
+        if (width > l->cell - 10)
+            vlm_set_font(cr, 0.3 * l->cell * (l->cell - 10) / width, i == j);
         vlm_set_color(cr, vlm_contrast(color));
         vlm_draw_text(cr, x + (l->cell - gap) / 2, y + (l->cell - gap) / 2, 0.5, digits);
     }

@@ -13,7 +13,7 @@
 
 enum { MOST_PANELS = 8, MOST_SERIES = 24, MOST_POINTS = 1200, NOISY_POINTS = 80 };
 
-static const double page_width = 780, panel_height = 210, left = 78, right = 24, top = 58, panel_gap = 58, bottom = 58;
+static const double page_width = 780, panel_height = 210, left = 78, right = 24, top = 64, panel_gap = 54, bottom = 54;
 
 typedef struct range {
     double low, high;
