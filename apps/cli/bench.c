@@ -81,11 +81,19 @@ static bool make_pixels(work *w)
     return true;
 }
 
+/* The largest matrix of an embedding is the one of the tokens. */
+typedef struct vocabulary {
+    size_t n, depth; /* depth: of the embedding at hand; 0: none */
+} vocabulary;
+
 static void find_vocabulary(void *user, const vlm_node *node)
 {
-    size_t *n = user;
-    if (strcmp(node->kind, "embedding") == 0 && node->n_dims == 2 && node->shape[0] > *n)
-        *n = node->shape[0];
+    vocabulary *v = user;
+    bool embedding = strcmp(node->kind, "embedding") == 0;
+    if (embedding || node->depth <= v->depth)
+        v->depth = embedding ? node->depth : 0;
+    if (v->depth && node->n_dims == 2 && node->shape[0] > v->n)
+        v->n = node->shape[0];
 }
 
 /* A text that fills the model's length: words where there is a tokenizer, else ids of which the last, where
@@ -104,13 +112,13 @@ static vlm_status make_text(int32_t *ids, size_t length, const vlm_model *model,
         vlm_text_free(&words);
         return status;
     }
-    size_t n_vocabulary = 0;
+    vocabulary words = {0};
     vlm_random random;
-    vlm_model_visit(model, find_vocabulary, &n_vocabulary);
+    vlm_model_visit(model, find_vocabulary, &words);
     vlm_random_seed(&random, 1);
     for (size_t i = 0; i + 1 < length; i++)
-        ids[i] = n_vocabulary > 1 ? (int32_t)vlm_random_below(&random, n_vocabulary - 1) : 0;
-    ids[length - 1] = n_vocabulary ? (int32_t)(n_vocabulary - 1) : 0;
+        ids[i] = words.n > 1 ? (int32_t)vlm_random_below(&random, words.n - 1) : 0;
+    ids[length - 1] = words.n ? (int32_t)(words.n - 1) : 0;
     return VLM_OK;
 }
 

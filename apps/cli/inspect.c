@@ -1,7 +1,9 @@
 /* vlm inspect: a model's structure with shapes, parameters, types and memory. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "cli/cli.h"
 
 static void put_size(char *out, size_t room, uint64_t bytes)
@@ -38,19 +40,75 @@ static void put_shape(vlm_text *out, const vlm_node *node)
 
 /* ---- the tree for people --------------------------------------------------------------------------------- */
 
+/* The nodes in the order of the visit, parents first. */
+typedef struct node_list {
+    vlm_node *nodes;
+    size_t n, capacity;
+    bool failed;
+} node_list;
+
+static void keep_node(void *user, const vlm_node *node)
+{
+    node_list *t = user;
+    if (t->failed || !vlm_grow(&t->nodes, &t->capacity, t->n + 1, sizeof *t->nodes)) {
+        t->failed = true;
+        return;
+    }
+    t->nodes[t->n] = *node;
+    char *name = vlm_copy_text(node->name, strlen(node->name)); /* a visited name lives for the call only */
+    t->nodes[t->n].name = name;
+    t->failed = !name;
+    t->n += name != NULL;
+}
+
+static void free_nodes(node_list *t)
+{
+    for (size_t i = 0; i < t->n; i++)
+        free((void *)t->nodes[i].name);
+    free(t->nodes);
+}
+
+/* Where the node's subtree ends. */
+static size_t subtree_end(const node_list *t, size_t i)
+{
+    size_t end = i + 1;
+    while (end < t->n && t->nodes[end].depth > t->nodes[i].depth)
+        end++;
+    return end;
+}
+
+/* Two numbered siblings that differ in their number alone, as the blocks of a transformer do. */
+static bool are_alike(const node_list *t, size_t a, size_t b)
+{
+    size_t n = subtree_end(t, a) - a;
+    if (b >= t->n || t->nodes[a].depth != t->nodes[b].depth || subtree_end(t, b) - b != n)
+        return false;
+    if (strspn(t->nodes[a].name, "0123456789") != strlen(t->nodes[a].name) || strspn(t->nodes[b].name, "0123456789") != strlen(t->nodes[b].name))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const vlm_node *x = &t->nodes[a + i], *y = &t->nodes[b + i];
+        if ((i && strcmp(x->name, y->name) != 0) || x->depth != y->depth || x->n_dims != y->n_dims || x->n_bytes != y->n_bytes ||
+            memcmp(x->shape, y->shape, x->n_dims * sizeof *x->shape) != 0)
+            return false;
+    }
+    return true;
+}
+
 static void add_cell(vlm_table *table, const char *text)
 {
     vlm_table_cell(table, text, strlen(text));
 }
 
-static void add_row(void *user, const vlm_node *node)
+/* `more` siblings alike follow: their numbers join this one's, and the row counts one of them. */
+static void add_row(vlm_table *table, const vlm_node *node, const vlm_node *last, size_t more)
 {
-    vlm_table *table = user;
     vlm_text cell = {0};
     char digits[64];
     for (size_t i = 0; i < node->depth; i++)
         vlm_text_puts(&cell, "  ");
     vlm_text_puts(&cell, node->name);
+    if (more)
+        vlm_text_printf(&cell, " ... %s  (%zu alike, each)", last->name, more + 1);
     table->cells.failed |= cell.failed;
     add_cell(table, cell.data ? cell.data : "");
     vlm_text_free(&cell);
@@ -63,6 +121,19 @@ static void add_row(void *user, const vlm_node *node)
     add_cell(table, digits);
     put_size(digits, sizeof digits, node->n_bytes);
     add_cell(table, digits);
+}
+
+/* The rows of nodes first .. end - 1; of siblings alike only the first is shown. */
+static void add_rows(vlm_table *table, const node_list *t, size_t first, size_t end)
+{
+    for (size_t i = first; i < end;) {
+        size_t size = subtree_end(t, i) - i, more = 0;
+        while (are_alike(t, i, i + (more + 1) * size))
+            more++;
+        add_row(table, &t->nodes[i], &t->nodes[i + more * size], more);
+        add_rows(table, t, i + 1, i + size);
+        i += (more + 1) * size;
+    }
 }
 
 static void print_fact(const char *name, const char *value)
@@ -221,10 +292,14 @@ static bool print_plain(const vlm_model *model)
     if (vlm_model_get_info(model)->n_parameters == 0)
         return vlm_flush_output();
     vlm_text empty = {0};
+    node_list t = {0};
     vlm_print_line(&empty);
     for (size_t i = 0; i < 5; i++)
         add_cell(&table, heads[i]);
-    vlm_model_visit(model, add_row, &table);
+    vlm_model_visit(model, keep_node, &t);
+    add_rows(&table, &t, 0, t.n);
+    table.cells.failed |= t.failed;
+    free_nodes(&t);
     return vlm_table_print(&table);
 }
 
@@ -245,7 +320,7 @@ static int run_inspect(const vlm_verb *verb, const void *parsed)
 const vlm_verb vlm_verb_inspect = {
     "inspect", "a model's structure: shapes, parameters, types, memory",
     "[-m MODEL]",
-    "Prints what the model is and its structure as a tree. With --json one object: name, family, layout, parts, "
+    "Prints what the model is and its structure as a tree; of blocks that are alike the first stands for all. With --json one object: name, family, layout, parts, "
     "parameters (the number of weights, position ids not counted), bytes, dtype, embedding_size, image_height, "
     "image_width, context_length, n_labels, logit_scale, logit_bias, pixel_contract, and structure, whose nodes "
     "have name, kind, shape, dtype, parameters, bytes and children.",
