@@ -35,15 +35,14 @@ vlm_status vlm_picture_create(vlm_image **image, uint64_t width, uint64_t height
         return vlm_fail(error, VLM_ERR_LIMIT, "%s: a %s picture of %" PRIu64 " x %" PRIu64 " pixels; at most %" PRIu64 " pixels are read", source->name, format, width,
                         height, source->max_pixels);
     size_t bytes;
-    if (!vlm_multiply((size_t)width * (size_t)height, modes[mode].bytes, &bytes) || bytes > SIZE_MAX - VLM_IMAGE_SLACK)
+    if (!vlm_multiply((size_t)width * (size_t)height, modes[mode].bytes, &bytes))
         return vlm_fail_memory(error, SIZE_MAX, source->name);
     vlm_image *fresh = vlm_alloc_zero(1, sizeof *fresh);
-    uint8_t *data = fresh ? vlm_alloc(bytes + VLM_IMAGE_SLACK, 1) : NULL;
+    uint8_t *data = fresh ? vlm_alloc(bytes, 1) : NULL;
     if (!data) {
         free(fresh);
         return vlm_fail_memory(error, bytes, source->name);
     }
-    memset(data + bytes, 0, VLM_IMAGE_SLACK);
     fresh->width = (size_t)width;
     fresh->height = (size_t)height;
     fresh->mode = mode;

@@ -27,13 +27,10 @@ typedef enum vlm_transparency {
     VLM_TRANSPARENCY_PALETTE /* every palette entry has its own alpha: palette[i][3] */
 } vlm_transparency;
 
-/* The bytes after the last pixel that may be read (never used), so that inner loops load whole words. */
-enum { VLM_IMAGE_SLACK = 16 };
-
 struct vlm_image {
     size_t width, height; /* upright */
     vlm_image_mode mode;
-    uint8_t *data;           /* [height, width, bytes a pixel], rows without padding, then VLM_IMAGE_SLACK bytes */
+    uint8_t *data;           /* [height, width, bytes a pixel], rows without padding */
     uint8_t palette[256][4]; /* mode P: red, green, blue, alpha */
     size_t n_palette;        /* entries that the file has; the others are 0, 0, 0, 255 */
     vlm_transparency transparency;

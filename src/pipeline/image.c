@@ -68,10 +68,9 @@ static vlm_status turn_upright(vlm_image *image, const char *name, vlm_error *er
     bool sideways = image->orientation >= 5;
     size_t width = sideways ? image->height : image->width, height = sideways ? image->width : image->height;
     size_t bytes = vlm_image_mode_bytes(image->mode), total = width * height * bytes;
-    uint8_t *data = vlm_alloc(total + VLM_IMAGE_SLACK, 1);
+    uint8_t *data = vlm_alloc(total, 1);
     if (!data)
         return vlm_fail_memory(error, total, name);
-    memset(data + total, 0, VLM_IMAGE_SLACK);
     walk_plan walk = plan_walk(image->orientation, (ptrdiff_t)image->width, (ptrdiff_t)image->height);
     switch (bytes) {
     case 1: walk_pixels(data, image->data, walk, width, height, 1); break;
@@ -212,11 +211,10 @@ vlm_status vlm_image_to_rgb(uint8_t **rgb, const vlm_image *image, vlm_alpha alp
 {
     size_t total;
     *rgb = NULL;
-    if (vlm_multiply(image->width * image->height, 3, &total) && total <= SIZE_MAX - VLM_IMAGE_SLACK)
-        *rgb = vlm_alloc(total + VLM_IMAGE_SLACK, 1);
+    if (vlm_multiply(image->width * image->height, 3, &total))
+        *rgb = vlm_alloc(total, 1);
     if (!*rgb)
         return vlm_fail_memory(error, total, "a picture in RGB");
-    memset(*rgb + total, 0, VLM_IMAGE_SLACK);
     vlm_image_rows_to_rgb(*rgb, image, 0, image->height, alpha);
     return VLM_OK;
 }
@@ -244,7 +242,7 @@ vlm_status vlm_image_thumbnail(const vlm_image *image, size_t width, size_t heig
     vlm_status status = vlm_image_to_rgb(&whole, image, VLM_ALPHA_WHITE, error);
     if (status != VLM_OK)
         return status;
-    *rgb = vlm_alloc(total * 3 + VLM_IMAGE_SLACK, 1);
+    *rgb = vlm_alloc(total * 3, 1);
     vlm_resize_job job = {.in = whole,
                           .in_width = image->width,
                           .in_height = image->height,

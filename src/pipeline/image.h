@@ -11,7 +11,7 @@ typedef enum vlm_alpha {
 
 /* Rows first .. first + n - 1 as RGB bytes [n, width, 3], converted as Pillow 13 does. */
 void vlm_image_rows_to_rgb(uint8_t *rgb, const vlm_image *image, size_t first, size_t n, vlm_alpha alpha);
-/* The whole picture [height, width, 3] in fresh memory with VLM_IMAGE_SLACK bytes after it (free()). */
+/* The whole picture [height, width, 3] in fresh memory (free()). */
 vlm_status vlm_image_to_rgb(uint8_t **rgb, const vlm_image *image, vlm_alpha alpha, vlm_error *error);
 
 #endif

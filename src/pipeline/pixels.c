@@ -138,7 +138,7 @@ vlm_status vlm_pixels_size(size_t *height, size_t *width, const vlm_pixel_contra
 static vlm_status pad_square(uint8_t **square, const vlm_pixel_contract *c, const uint8_t *rgb, size_t width, size_t height, vlm_error *error)
 {
     size_t side = width > height ? width : height, left = (side - width) / 2, top = (side - height) / 2, total = side * side * 3;
-    *square = vlm_alloc(total + VLM_IMAGE_SLACK, 1);
+    *square = vlm_alloc(total, 1);
     if (!*square)
         return vlm_fail_memory(error, total, "a picture padded to a square");
     uint8_t colour[3];
@@ -146,7 +146,6 @@ static vlm_status pad_square(uint8_t **square, const vlm_pixel_contract *c, cons
         colour[i] = (uint8_t)(int)(c->mean[i] * 255);
     for (size_t i = 0; i < total; i++)
         (*square)[i] = colour[i % 3];
-    memset(*square + total, 0, VLM_IMAGE_SLACK);
     for (size_t y = 0; y < height; y++)
         memcpy(*square + ((top + y) * side + left) * 3, rgb + y * width * 3, width * 3);
     return VLM_OK;
@@ -165,7 +164,7 @@ static void set_window(vlm_resize_job *job, const plan *p)
 static vlm_status alloc_window(uint8_t **window, const vlm_resize_job *job, vlm_error *error)
 {
     size_t total = job->window_width * job->window_height * job->channels;
-    *window = vlm_alloc(total + VLM_IMAGE_SLACK, 1);
+    *window = vlm_alloc(total, 1);
     return *window ? VLM_OK : vlm_fail_memory(error, total, "a resized picture");
 }
 
@@ -237,11 +236,10 @@ static vlm_status resize_in_mode(uint8_t *window, vlm_resize_job *job, const vlm
     if (!alpha || same || job->filter == VLM_FILTER_NEAREST)
         return vlm_resize_pillow(window, job, threads, error);
     size_t n = image->width * image->height;
-    uint8_t *multiplied = vlm_alloc(n * job->channels + VLM_IMAGE_SLACK, 1);
+    uint8_t *multiplied = vlm_alloc(n * job->channels, 1);
     if (!multiplied)
         return vlm_fail_memory(error, n * job->channels, "a picture times its alpha");
     premultiply(multiplied, image->data, n, job->channels);
-    memset(multiplied + n * job->channels, 0, VLM_IMAGE_SLACK);
     job->in = multiplied;
     vlm_status status = vlm_resize_pillow(window, job, threads, error);
     if (status == VLM_OK)

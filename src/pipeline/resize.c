@@ -9,7 +9,6 @@
 
 #include "base/fail.h"
 #include "base/memory.h"
-#include "formats/picture.h"
 
 /* The inner loops are plain C that wants 32-bit vector products, which x86 has since SSE4.1: compiled twice,
  * chosen when the program is loaded. Not a kernel slot, as the result is the same by definition. */
@@ -115,30 +114,30 @@ typedef struct resize_pass {
     size_t in_stride, out_stride, rows; /* strides in bytes; rows of the result */
     size_t channels;
     const vlm_resize_weights *weights;
+    size_t row_bytes; /* across: of an input row */
+    int32_t *wide;    /* across: [threads, row_bytes + 4], a row's bytes widened */
 } resize_pass;
 
 typedef int32_t lanes4 __attribute__((vector_size(16)));
-typedef uint8_t bytes4 __attribute__((vector_size(4)));
 
-/* One row, three or four channels: a pixel is one load of four bytes (the fourth of RGB is not stored). */
-static inline void row_across_wide(uint8_t *out, const uint8_t *in, const vlm_resize_weights *weights, size_t channels)
+/* One row, its bytes widened to `in`: a pixel is one load of four numbers, of which those beyond its channels
+ * (the next pixel's) are summed up and dropped. Loading bytes and widening them here is four times slower. */
+static inline void row_across(uint8_t *out, const int32_t *in, const vlm_resize_weights *weights, size_t channels)
 {
     int32_t half = 1 << (weights->precision - 1);
     for (size_t x = 0; x < weights->n; x++) {
-        const int32_t *w = weights->weights + x * weights->taps;
-        const uint8_t *p = in + (size_t)weights->first[x] * channels;
-        lanes4 even = {half, half, half, half}, odd = {0, 0, 0, 0};
+        const int32_t *w = weights->weights + x * weights->taps, *p = in + (size_t)weights->first[x] * channels;
+        lanes4 even = {half, half, half, half}, odd = {0, 0, 0, 0}, a, b;
         int32_t count = weights->count[x], t = 0;
-        bytes4 a, b;
         for (; t + 2 <= count; t += 2, p += 2 * channels) {
-            memcpy(&a, p, 4);
-            memcpy(&b, p + channels, 4);
-            even += __builtin_convertvector(a, lanes4) * w[t];
-            odd += __builtin_convertvector(b, lanes4) * w[t + 1];
+            memcpy(&a, p, sizeof a);
+            memcpy(&b, p + channels, sizeof b);
+            even += a * w[t];
+            odd += b * w[t + 1];
         }
         if (t < count) {
-            memcpy(&a, p, 4);
-            even += __builtin_convertvector(a, lanes4) * w[t];
+            memcpy(&a, p, sizeof a);
+            even += a * w[t];
         }
         even = (even + odd) >> weights->precision;
         for (size_t c = 0; c < channels; c++)
@@ -146,30 +145,30 @@ static inline void row_across_wide(uint8_t *out, const uint8_t *in, const vlm_re
     }
 }
 
-static inline void row_across_narrow(uint8_t *out, const uint8_t *in, const vlm_resize_weights *weights, size_t channels)
+/* A single channel has its taps side by side. */
+static inline void row_across_grey(uint8_t *out, const int32_t *in, const vlm_resize_weights *weights)
 {
-    int32_t half = 1 << (weights->precision - 1);
-    for (size_t x = 0; x < weights->n; x++)
-        for (size_t c = 0; c < channels; c++) {
-            const int32_t *w = weights->weights + x * weights->taps;
-            const uint8_t *p = in + (size_t)weights->first[x] * channels + c;
-            int32_t sum = half;
-            for (int32_t t = 0; t < weights->count[x]; t++)
-                sum += p[(size_t)t * channels] * w[t];
-            out[x * channels + c] = clip(sum >> weights->precision);
-        }
+    for (size_t x = 0; x < weights->n; x++) {
+        const int32_t *w = weights->weights + x * weights->taps, *p = in + weights->first[x];
+        int32_t sum = 1 << (weights->precision - 1);
+        for (int32_t t = 0; t < weights->count[x]; t++)
+            sum += p[t] * w[t];
+        out[x] = clip(sum >> weights->precision);
+    }
 }
 
-FOR_EACH_CPU static void across_rows(const resize_pass *pass, size_t begin, size_t end)
+FOR_EACH_CPU static void across_rows(const resize_pass *pass, size_t begin, size_t end, int32_t *wide)
 {
     for (size_t y = begin; y < end; y++) {
         uint8_t *out = pass->out + y * pass->out_stride;
         const uint8_t *in = pass->in + y * pass->in_stride;
+        for (size_t i = 0; i < pass->row_bytes; i++)
+            wide[i] = in[i];
         switch (pass->channels) {
-        case 1: row_across_narrow(out, in, pass->weights, 1); break;
-        case 2: row_across_narrow(out, in, pass->weights, 2); break;
-        case 3: row_across_wide(out, in, pass->weights, 3); break;
-        default: row_across_wide(out, in, pass->weights, 4); break;
+        case 1: row_across_grey(out, wide, pass->weights); break;
+        case 2: row_across(out, wide, pass->weights, 2); break;
+        case 3: row_across(out, wide, pass->weights, 3); break;
+        default: row_across(out, wide, pass->weights, 4); break;
         }
     }
 }
@@ -199,8 +198,7 @@ static void across_task(void *argument, size_t index, size_t thread)
 {
     const resize_pass *pass = argument;
     size_t begin = index * TASK_ROWS, end = begin + TASK_ROWS;
-    (void)thread;
-    across_rows(pass, begin, end < pass->rows ? end : pass->rows);
+    across_rows(pass, begin, end < pass->rows ? end : pass->rows, pass->wide + thread * (pass->row_bytes + 4));
 }
 
 static void down_task(void *argument, size_t index, size_t thread)
@@ -216,18 +214,37 @@ static size_t n_tasks(size_t rows)
     return (rows + TASK_ROWS - 1) / TASK_ROWS;
 }
 
-/* Inputs that any of the weights touch: first .. first + result - 1. */
-static size_t span(const vlm_resize_weights *weights, size_t *first)
+/* Let the weights count from the first input that any of them touches; returns how many they touch. */
+static size_t count_from_first(const vlm_resize_weights *weights, size_t *first)
 {
     int32_t low = weights->first[0], high = low;
     for (size_t i = 0; i < weights->n; i++) {
-        if (weights->first[i] < low)
-            low = weights->first[i];
-        if (weights->first[i] + weights->count[i] > high)
-            high = weights->first[i] + weights->count[i];
+        int32_t end = weights->first[i] + weights->count[i];
+        low = weights->first[i] < low ? weights->first[i] : low;
+        high = end > high ? end : high;
     }
+    for (size_t i = 0; i < weights->n; i++)
+        weights->first[i] -= low;
     *first = (size_t)low;
     return (size_t)(high - low);
+}
+
+static vlm_status run_across(resize_pass *pass, vlm_threads *threads, vlm_error *error)
+{
+    size_t room;
+    if (vlm_multiply(vlm_threads_count(threads), pass->row_bytes + 4, &room))
+        pass->wide = vlm_alloc_zero(room, sizeof *pass->wide);
+    if (!pass->wide)
+        return vlm_fail_memory(error, room * sizeof *pass->wide, "a resize");
+    vlm_threads_run(threads, n_tasks(pass->rows), across_task, pass);
+    free(pass->wide);
+    return VLM_OK;
+}
+
+static vlm_status run_down(resize_pass *pass, vlm_threads *threads)
+{
+    vlm_threads_run(threads, n_tasks(pass->rows), down_task, pass);
+    return VLM_OK;
 }
 
 static void copy_window(uint8_t *out, const vlm_resize_job *job)
@@ -237,58 +254,48 @@ static void copy_window(uint8_t *out, const vlm_resize_job *job)
         memcpy(out + y * bytes, job->in + ((job->top + y) * job->in_width + job->left) * job->channels, bytes);
 }
 
+static vlm_status run_both(resize_pass *wide, resize_pass *tall, size_t between_rows, size_t between_stride, int down_first, vlm_threads *threads, vlm_error *error)
+{
+    size_t total;
+    uint8_t *between = vlm_multiply(between_rows, between_stride, &total) ? vlm_alloc(total, 1) : NULL;
+    if (!between)
+        return vlm_fail_memory(error, total, "a resize");
+    resize_pass *first = down_first ? tall : wide, *second = down_first ? wide : tall;
+    second->out = first->out;
+    first->out = between;
+    first->out_stride = between_stride;
+    first->rows = between_rows;
+    second->in = between;
+    second->in_stride = between_stride;
+    vlm_status status = down_first ? run_down(tall, threads) : run_across(wide, threads, error);
+    if (status == VLM_OK)
+        status = down_first ? run_across(wide, threads, error) : run_down(tall, threads);
+    free(between);
+    return status;
+}
+
 vlm_status vlm_resize_passes(uint8_t *out, const vlm_resize_job *job, const vlm_resize_weights *across, const vlm_resize_weights *down, int down_first, vlm_threads *threads, vlm_error *error)
 {
+    /* The part of the input that matters: as it is where a side keeps its size, else what the weights touch. */
+    size_t left = job->left, top = job->top, columns = job->window_width, rows = job->window_height;
+    if (across)
+        columns = count_from_first(across, &left);
+    if (down)
+        rows = count_from_first(down, &top);
     size_t stride = job->in_width * job->channels, out_stride = job->window_width * job->channels;
-    resize_pass wide = {.channels = job->channels, .weights = across, .in_stride = stride, .out_stride = out_stride};
-    resize_pass tall = {.channels = job->channels, .weights = down, .in_stride = stride, .out_stride = out_stride, .out = out, .rows = job->window_height};
-    if (!across && !down) {
-        copy_window(out, job);
-        return VLM_OK;
-    }
-    if (!down) {
-        wide.in = job->in + job->top * stride;
-        wide.out = out;
-        wide.rows = job->window_height;
-        vlm_threads_run(threads, n_tasks(wide.rows), across_task, &wide);
-        return VLM_OK;
-    }
-    if (!across) {
-        tall.in = job->in + job->left * job->channels;
-        vlm_threads_run(threads, n_tasks(tall.rows), down_task, &tall);
-        return VLM_OK;
-    }
-    size_t first_row, rows = span(down, &first_row), first_column, columns = span(across, &first_column);
-    size_t between_stride = (down_first ? columns : job->window_width) * job->channels, between_rows = down_first ? job->window_height : rows;
-    uint8_t *between = vlm_alloc(between_rows * between_stride + VLM_IMAGE_SLACK, 1);
-    if (!between)
-        return vlm_fail_memory(error, between_rows * between_stride, "a resize");
-    if (down_first) {
-        memset(between + between_rows * between_stride, 0, VLM_IMAGE_SLACK);
-        tall.out = between;
-        tall.out_stride = between_stride;
-        tall.in = job->in + first_column * job->channels;
-        vlm_threads_run(threads, n_tasks(tall.rows), down_task, &tall);
-        /* The weights count columns of the whole input, of which `between` lacks the first. */
-        for (size_t i = 0; i < across->n; i++)
-            across->first[i] -= (int32_t)first_column;
-        wide.in = between;
-        wide.in_stride = between_stride;
-        wide.out = out;
-        wide.rows = job->window_height;
-        vlm_threads_run(threads, n_tasks(wide.rows), across_task, &wide);
-    } else {
-        wide.in = job->in + first_row * stride;
-        wide.out = between;
-        wide.rows = rows;
-        vlm_threads_run(threads, n_tasks(wide.rows), across_task, &wide);
-        for (size_t i = 0; i < down->n; i++)
-            down->first[i] -= (int32_t)first_row;
-        tall.in = between;
-        tall.in_stride = between_stride;
-        vlm_threads_run(threads, n_tasks(tall.rows), down_task, &tall);
-    }
-    free(between);
+    resize_pass wide = {.channels = job->channels, .in_stride = stride, .out_stride = out_stride, .out = out, .rows = job->window_height};
+    wide.in = job->in + top * stride + left * job->channels;
+    wide.row_bytes = columns * job->channels;
+    resize_pass tall = wide;
+    wide.weights = across;
+    tall.weights = down;
+    if (across && down)
+        return run_both(&wide, &tall, down_first ? job->window_height : rows, down_first ? wide.row_bytes : out_stride, down_first, threads, error);
+    if (across)
+        return run_across(&wide, threads, error);
+    if (down)
+        return run_down(&tall, threads);
+    copy_window(out, job);
     return VLM_OK;
 }
 

@@ -23,16 +23,15 @@ typedef enum vlm_filter {
 /* What to resize to what. Only the window of the result is computed (what a crop keeps of it); the bytes
  * are those of the whole. */
 typedef struct vlm_resize_job {
-    const uint8_t *in; /* [in_height, in_width, channels], VLM_IMAGE_SLACK bytes after it may be read */
+    const uint8_t *in; /* [in_height, in_width, channels] */
     size_t in_width, in_height, channels; /* 1 to 4 bytes a pixel */
     size_t width, height;                 /* of the whole result */
     size_t left, top, window_width, window_height;
     vlm_filter filter;
 } vlm_resize_job;
 
-/* out [window_height, window_width, channels], then VLM_IMAGE_SLACK bytes that may be overwritten. */
-
-/* As Pillow 13.0's Image.resize on a picture whose bands are bytes. */
+/* out [window_height, window_width, channels].
+ * As Pillow 13.0's Image.resize on a picture whose bands are bytes. */
 vlm_status vlm_resize_pillow(uint8_t *out, const vlm_resize_job *job, vlm_threads *threads, vlm_error *error);
 /* The same for mode I;16: in and out are uint16_t, channels is 1. */
 vlm_status vlm_resize_pillow_16(uint16_t *out, const vlm_resize_job *job, vlm_error *error);
@@ -61,7 +60,8 @@ double vlm_filter_bilinear(double x);
 double vlm_filter_bicubic(double x);
 double vlm_filter_lanczos(double x);
 
-/* Both passes; down first when asked, across first otherwise. A NULL side is not resized, only cut. */
+/* Both passes; down first when asked, across first otherwise. A NULL side is not resized, only cut. The
+ * weights' `first` are used up. */
 vlm_status vlm_resize_passes(uint8_t *out, const vlm_resize_job *job, const vlm_resize_weights *across, const vlm_resize_weights *down, int down_first, vlm_threads *threads, vlm_error *error);
 /* out[y][x] = in[rows[y]][columns[x]]. */
 void vlm_resize_pick(uint8_t *out, const vlm_resize_job *job, const size_t *rows, const size_t *columns);

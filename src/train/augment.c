@@ -188,7 +188,7 @@ static void grey(float *p, size_t n)
 /* The crop of the picture as bytes of its own, with the slack that the resize may read. */
 static uint8_t *cut(const uint8_t *rgb, size_t width, const crop *c)
 {
-    uint8_t *out = vlm_alloc(c->width * c->height * 3 + VLM_IMAGE_SLACK, 1);
+    uint8_t *out = vlm_alloc(c->width * c->height * 3, 1);
     for (size_t y = 0; out && y < c->height; y++)
         memcpy(out + y * c->width * 3, rgb + ((c->top + y) * width + c->left) * 3, c->width * 3);
     return out;
@@ -214,7 +214,7 @@ vlm_status vlm_augment(float *pixels, size_t height, size_t width, const vlm_aug
     size_t n = height * width;
     crop c = a->random ? random_crop(image->width, image->height, a, random) : centre_crop(image->width, image->height, (double)width / (double)height);
     part = cut(rgb, image->width, &c);
-    small = vlm_alloc(n * 3 + VLM_IMAGE_SLACK, 1);
+    small = vlm_alloc(n * 3, 1);
     if (!part || !small) {
         status = vlm_fail_memory(error, c.width * c.height * 3, "a crop of a picture");
     } else {
