@@ -109,6 +109,9 @@ class Reference:
             config = json.load(f)
         kind = getattr(transformers, config["architectures"][0])
         self.model, report = kind.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+        if all(k.startswith("pooler.") for k in report["missing_keys"]) and report["missing_keys"]:
+            options = {"add_pooling_layer": False}  # a bare ViT saved without its pooler
+            self.model, report = kind.from_pretrained(folder, dtype=torch.float32, output_loading_info=True, **options)
         if report["missing_keys"]:  # it would have filled them with random numbers
             raise ValueError(f"{folder}: no weights for {sorted(report['missing_keys'])[:4]}")
         self.model.eval()
@@ -149,11 +152,13 @@ class Reference:
                 return {"vision.vector": state[0, 0], "vision.logits": model.classifier(state[:, 0])[0]}
 
             self.vision = Tower("vision", model.vit.layers, classify)
-        if kind in ("CLIPModel", "CLIPTextModelWithProjection", "SiglipModel"):
-            text = model.text_model
+        if kind in ("CLIPModel", "CLIPTextModelWithProjection", "CLIPTextModel", "SiglipModel"):
+            text = getattr(model, "text_model", model)
             text_feature = model.get_text_features if hasattr(model, "get_text_features") else None
 
             def read(ids):
+                if kind == "CLIPTextModel":
+                    return {"text.vector": model(ids).pooler_output[0]}
                 return {"text.vector": (text_feature(ids).pooler_output if text_feature else model(ids).text_embeds)[0]}
 
             self.text = Tower("text", text.encoder.layers, read)

@@ -345,7 +345,7 @@ def _clip_settings(rng, size, changes):
             vision={**_tower(rng, size), **_picture_sizes(rng, size)},
             text={**_tower(rng, size), "max_position_embeddings": rng.choice([9, 16, 24, 77])},
             projection_dim=rng.choice([7, 16, 20, 33]),
-            n_merges=rng.choice([0, 37, 120, 300]),
+            n_merges=rng.choice([3, 37, 120, 300]),
             hidden_act=rng.choice(["quick_gelu", "gelu", "gelu"]),
             files=rng.choice(["safetensors", "sharded", "bin", "sharded-bin"]),
             dtype=rng.choice(["f32", "f32", "f16", "bf16"]),
@@ -364,7 +364,7 @@ def _clip_settings(rng, size, changes):
 
 
 def make_clip(out, seed, size="tiny", model_class="CLIPModel", **changes):
-    """transformers' CLIPModel, CLIPVisionModelWithProjection, CLIPTextModelWithProjection or CLIPVisionModel."""
+    """transformers' CLIPModel, or one tower: CLIPVisionModel, CLIPTextModel, and those WithProjection."""
     rng = random.Random(seed)
     s = _clip_settings(rng, size, changes)
     vision, text = dict(s["vision"]), dict(s["text"])
@@ -378,7 +378,7 @@ def make_clip(out, seed, size="tiny", model_class="CLIPModel", **changes):
         text.update(vocab_size=vocab, bos_token_id=bos, pad_token_id=pad, eos_token_id=2 if s["eos"] == "legacy" else eos)
         if s["position_ids"]:
             extra["text_model.embeddings.position_ids"] = torch.arange(text["max_position_embeddings"]).reshape(1, -1)
-    if model_class != "CLIPTextModelWithProjection":
+    if not model_class.startswith("CLIPText"):
         # Pixels of another size than the model was trained on: the position table is interpolated.
         write_clip_preprocessor(out, s.get("pixels_size") or vision["image_size"], rng, s["preprocessor"])
         if s["position_ids"]:
@@ -386,15 +386,15 @@ def make_clip(out, seed, size="tiny", model_class="CLIPModel", **changes):
     t = transformers
     if model_class == "CLIPModel":
         model = t.CLIPModel(t.CLIPConfig(text_config=text, vision_config=vision, projection_dim=s["projection_dim"]))
-    elif model_class == "CLIPTextModelWithProjection":
-        model = t.CLIPTextModelWithProjection(t.CLIPTextConfig(**text))
+    elif model_class.startswith("CLIPText"):
+        model = getattr(t, model_class)(t.CLIPTextConfig(**text))
     else:
         model = getattr(t, model_class)(t.CLIPVisionConfig(**vision))
-    rename = None
-    if model_class == "CLIPVisionModel" and seed % 2:  # the names of release 4
-        rename = lambda name: "vision_model." + name  # noqa: E731
-    elif model_class == "CLIPVisionModel":
-        extra = {k.removeprefix("vision_model."): v for k, v in extra.items()}
+    rename, bare = None, {"CLIPVisionModel": "vision_model.", "CLIPTextModel": "text_model."}.get(model_class)
+    if bare and seed % 2:  # the names of release 4
+        rename = lambda name: bare + name  # noqa: E731
+    elif bare:
+        extra = {k.removeprefix(bare): v for k, v in extra.items()}
     save_transformers(randomise(model, seed), out, s["files"], s["dtype"], rename, extra)
     return out
 
@@ -604,6 +604,7 @@ KINDS = {
     "clip-vision": _with(make_clip, model_class="CLIPVisionModelWithProjection"),
     "clip-text": _with(make_clip, model_class="CLIPTextModelWithProjection"),
     "clip-vision-bare": _with(make_clip, model_class="CLIPVisionModel"),
+    "clip-text-bare": _with(make_clip, model_class="CLIPTextModel"),
     "vit": make_vit,
     "vit-bare": _with(make_vit, model_class="ViTModel"),
     "siglip": make_siglip,

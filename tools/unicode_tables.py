@@ -145,6 +145,10 @@ def main():
         emit(file, "combining", removed(normalizers.StripAccents()), "StripAccents")
         emit(file, "bert_control", removed(normalizers.BertNormalizer(**{**bert, "clean_text": True})), "BertNormalizer's clean_text")
         emit(file, "not_normalized", unknown_to_normalization(), "left alone by NFC, NFD, NFKC and NFKD")
+        final = lambda text: text.lower().endswith("\u03c2")
+        cased = {c for c in POINTS if final(chr(c) + "\u03a3")}
+        emit(file, "cased", cased, "before or after a sigma: a cased letter (Python's str.lower)")
+        emit(file, "case_ignorable", {c for c in POINTS if c not in cased and final("A" + chr(c) + "\u03a3")}, "between a letter and a sigma: looked through")
         lower = normalizers.Lowercase()
         rows = [(c, ord(s)) for c in POINTS if len(s := lower.normalize_str(chr(c))) == 1 and ord(s) != c and ord(s) != utf8proc.utf8proc_tolower(c)]
         file.write("/* Lower-case forms newer than Unicode 15 */\nstatic const uint32_t lowercase[][2] = {\n")

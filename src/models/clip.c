@@ -26,6 +26,12 @@ static const json_t *tower_config(const json_t *config, const char *name, const 
     return json_is_object(old) ? old : json_object_get(config, name);
 }
 
+/* A lone tower that release 5 of transformers saved has bare names: "embeddings.class_embedding". */
+static const char *tower_prefix(const vlm_binder *binder, const char *prefix, const char *bare)
+{
+    return vlm_binder_has(binder, bare) ? "" : prefix;
+}
+
 static void bind_vision(vlm_binder *binder, const json_t *config, size_t projection)
 {
     vlm_vision_tower *tower = vlm_new_vision(binder);
@@ -51,16 +57,18 @@ static void bind_vision(vlm_binder *binder, const json_t *config, size_t project
     if (vlm_binder_failed(binder))
         return;
     size_t p = tower->patch, width = tower->width;
-    const char *class_name = vlm_binder_name(binder, "vision_model.embeddings.class_embedding");
-    const char *positions = vlm_binder_name(binder, "vision_model.embeddings.position_embedding.weight");
+    binder->prefix = tower_prefix(binder, "vision_model.", "embeddings.class_embedding");
+    const char *class_name = vlm_binder_name(binder, "embeddings.class_embedding");
+    const char *positions = vlm_binder_name(binder, "embeddings.position_embedding.weight");
     tower->class_token = vlm_bind_values(binder, VLM_PARAMETER_EMBEDDING, 1, &class_name, 1, &width);
     vlm_matrix_source patches = {.kind = VLM_PARAMETER_EDGE, .n_parts = 1, .rows = {width}, .k = 3 * p * p, .n_dims = 4, .shape = {width, 3, p, p},
-                                 .names = {vlm_binder_name(binder, "vision_model.embeddings.patch_embedding.weight")}};
+                                 .names = {vlm_binder_name(binder, "embeddings.patch_embedding.weight")}};
     tower->patches.weight = vlm_bind_matrix(binder, &patches);
     tower->positions = vlm_bind_values(binder, VLM_PARAMETER_EMBEDDING, 1, &positions, 2, (size_t[]){vlm_vision_tokens(tower) + 1, width});
-    tower->before = vlm_bind_norm(binder, vlm_binder_name(binder, "vision_model.pre_layrnorm"), width, eps);
-    vlm_bind_blocks(binder, &tower->body, "vision_model.encoder.layers.{}.", &block_names, eps, true);
-    tower->after = vlm_bind_norm(binder, vlm_binder_name(binder, "vision_model.post_layernorm"), width, eps);
+    tower->before = vlm_bind_norm(binder, vlm_binder_name(binder, "pre_layrnorm"), width, eps);
+    vlm_bind_blocks(binder, &tower->body, "encoder.layers.{}.", &block_names, eps, true);
+    tower->after = vlm_bind_norm(binder, vlm_binder_name(binder, "post_layernorm"), width, eps);
+    binder->prefix = "";
     tower->embedding = width;
     if (projection) {
         tower->projection = vlm_bind_linear(binder, VLM_PARAMETER_EDGE, vlm_binder_name(binder, "visual_projection"), projection, width, false);
@@ -94,11 +102,13 @@ static void bind_text(vlm_binder *binder, const json_t *config, size_t projectio
     if (vlm_binder_failed(binder))
         return;
     size_t width = tower->width;
-    const char *positions = vlm_binder_name(binder, "text_model.embeddings.position_embedding.weight");
-    tower->tokens = vlm_bind_table(binder, vlm_binder_name(binder, "text_model.embeddings.token_embedding.weight"), tower->vocabulary, width);
+    binder->prefix = tower_prefix(binder, "text_model.", "embeddings.token_embedding.weight");
+    const char *positions = vlm_binder_name(binder, "embeddings.position_embedding.weight");
+    tower->tokens = vlm_bind_table(binder, vlm_binder_name(binder, "embeddings.token_embedding.weight"), tower->vocabulary, width);
     tower->positions = vlm_bind_values(binder, VLM_PARAMETER_EMBEDDING, 1, &positions, 2, (size_t[]){tower->context_length, width});
-    vlm_bind_blocks(binder, &tower->body, "text_model.encoder.layers.{}.", &block_names, eps, true);
-    tower->after = vlm_bind_norm(binder, vlm_binder_name(binder, "text_model.final_layer_norm"), width, eps);
+    vlm_bind_blocks(binder, &tower->body, "encoder.layers.{}.", &block_names, eps, true);
+    tower->after = vlm_bind_norm(binder, vlm_binder_name(binder, "final_layer_norm"), width, eps);
+    binder->prefix = "";
     tower->embedding = width;
     if (projection) {
         tower->projection = vlm_bind_linear(binder, VLM_PARAMETER_EDGE, vlm_binder_name(binder, "text_projection"), projection, width, false);

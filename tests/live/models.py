@@ -24,6 +24,8 @@ PLAN = [
     ("clip-text", {}),
     ("clip-vision-bare", {}),
     ("clip-vision-bare", {}),
+    ("clip-text-bare", {}),
+    ("clip-text-bare", {}),
     ("vit", {}),
     ("vit", {"pixels": "larger"}),
     ("vit-bare", {}),
