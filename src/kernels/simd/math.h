@@ -74,18 +74,18 @@ static inline vf vf_tanh(vf x)
     return vf_select(vf_less(a, vf_set(0.625f)), near_zero, vf_copy_sign(far, x));
 }
 
-/* GELU in the tanh form is x * sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3). */
-static inline vf vf_gelu_gate(vf x)
+/* GELU in the tanh form is x * sigmoid(u), u = 2 sqrt(2/pi) (x + 0.044715 x^3). */
+static inline vf gelu_tanh_gate(vf x)
 {
     vf inner = vf_fma(vf_mul(vf_set(0.044715f), vf_mul(x, x)), x, x);
-    return vf_sigmoid(vf_mul(vf_set(1.5957691216f), inner));
+    return vf_mul(vf_set(1.5957691216f), inner);
 }
 
 static inline vf vf_activate(vf x, vlm_activation kind)
 {
     switch (kind) {
     case VLM_ACT_GELU: return vf_mul(x, vf_phi(x));
-    case VLM_ACT_GELU_TANH: return vf_mul(x, vf_gelu_gate(x));
+    case VLM_ACT_GELU_TANH: return vf_mul(x, vf_sigmoid(gelu_tanh_gate(x)));
     case VLM_ACT_QUICK_GELU: return vf_mul(x, vf_sigmoid(vf_mul(vf_set(1.702f), x)));
     case VLM_ACT_RELU: return vf_max(vf_zero(), x);
     case VLM_ACT_SILU: return vf_mul(x, vf_sigmoid(x));
@@ -95,10 +95,13 @@ static inline vf vf_activate(vf x, vlm_activation kind)
     }
 }
 
-/* d(x s)/dx for s = sigmoid(u): s + x s (1 - s) du/dx. */
-static inline vf gate_derivative(vf x, vf s, vf du)
+/* d(x s)/dx for s = sigmoid(u): s + x s (1 - s) du/dx. With e = exp(-|u|), s (1 - s) = e / (1 + e)^2 has no
+ * cancellation. */
+static inline vf gate_derivative(vf x, vf u, vf du)
 {
-    return vf_fma(vf_mul(x, du), vf_fnma(s, s, s), s);
+    vf e = vf_exp(vf_sub(vf_zero(), vf_abs(u))), r = vf_div(vf_set(1.0f), vf_add(vf_set(1.0f), e)), er = vf_mul(e, r);
+    vf s = vf_select(vf_less(u, vf_zero()), er, r);
+    return vf_fma(vf_mul(x, du), vf_mul(er, r), s);
 }
 
 /* Beyond 100 every gate is exactly 0 or 1: nothing may overflow against it. */
@@ -116,13 +119,15 @@ static inline vf vf_activation_derivative(vf x, vlm_activation kind)
     }
     case VLM_ACT_GELU_TANH:
         x = within_100(x);
-        return gate_derivative(x, vf_gelu_gate(x),
+        return gate_derivative(x, gelu_tanh_gate(x),
                                vf_fma(vf_set(1.5957691216f * 3 * 0.044715f), vf_mul(x, x), vf_set(1.5957691216f)));
     case VLM_ACT_QUICK_GELU:
         x = within_100(x);
-        return gate_derivative(x, vf_sigmoid(vf_mul(vf_set(1.702f), x)), vf_set(1.702f));
+        return gate_derivative(x, vf_mul(vf_set(1.702f), x), vf_set(1.702f));
     case VLM_ACT_RELU: return vf_select(vf_less(vf_zero(), x), vf_set(1.0f), vf_zero());
-    case VLM_ACT_SILU: return gate_derivative(within_100(x), vf_sigmoid(x), vf_set(1.0f));
+    case VLM_ACT_SILU:
+        x = within_100(x);
+        return gate_derivative(x, x, vf_set(1.0f));
     case VLM_ACT_TANH: {
         vf t = vf_tanh(x);
         return vf_fnma(t, t, vf_set(1.0f));

@@ -6,18 +6,18 @@
  * panel's vectors. One or few rows (decode) take several panels at once instead: several streams from memory, and
  * enough independent sums to hide the latency of the FMA.
  *
- * Whatever the tile, a sum is one chain of FMA over ascending k from zero: results do not depend on m, n or place.
- * Rows go in blocks whose part of x stays in the second-level cache while all panels pass by. */
+ * Whatever the tile, a sum is one chain of FMA over ascending k from zero: results do not depend on m, n or place. */
 #ifndef VLM_KERNELS_SIMD_MATMUL_H
 #define VLM_KERNELS_SIMD_MATMUL_H
 
 #include <string.h>
 
 #include "kernels/simd/finish.h"
+
+#include "kernels/simd/drive.h"
 #include "kernels/simd/load.h"
 
 enum {
-    X_BLOCK_BYTES = 512 * 1024, /* of x, half of a usual second-level cache */
     CHUNK = 64,                 /* steps of k whose values of x are copied side by side */
     STEPS = 4,                  /* steps of k in a loop's body */
     MAX_STREAMS = 4             /* panels at once for few rows */
@@ -96,169 +96,162 @@ static ALWAYS_INLINE void tile_rows(vf sums[], const float *x, size_t x_row, con
     tile_steps(sums, x + j, x_row, 1, w, 0, type, k - j, rows, 1);
 }
 
-static ALWAYS_INLINE void tile(const tile_out *out, const float *x, size_t x_row, size_t x_k, const char *w,
-                               vlm_dtype type, size_t k, size_t rows, size_t streams)
+static ALWAYS_INLINE size_t tile(const tile_job *job, size_t x_row, size_t x_k, vlm_dtype type, size_t rows,
+                                 size_t streams)
 {
     const size_t vectors = streams * VF_PANEL_VECTORS;
+    const float *x = (const float *)job->x;
     vf sums[VF_TILE_ROWS * VF_PANEL_VECTORS];
 #pragma GCC unroll 32
     for (size_t i = 0; i < rows * vectors; i++)
         sums[i] = vf_zero();
     if (x_k == 1 && streams == 1)
-        tile_rows(sums, x, x_row, w, type, k, rows, out->ahead, out->lines);
+        tile_rows(sums, x, x_row, job->panel, type, job->k, rows, job->out.ahead, job->out.lines);
     else
-        tile_steps(sums, x, x_row, x_k, w, plain_panel_bytes(type, k), type, k, rows, streams);
+        tile_steps(sums, x, x_row, x_k, job->panel, job->panel_bytes, type, job->k, rows, streams);
     float finished[VF_TILE_ROWS * PANEL] __attribute__((aligned(64)));
 #pragma GCC unroll 32
     for (size_t i = 0; i < rows * vectors; i++)
         vf_store(finished + i * VF_LANES, sums[i]);
-    finish_tile(out, finished, rows, vectors);
+    finish_tile(&job->out, finished, rows, vectors);
+    return streams;
 }
 
 /* One panel by a tile of some height: every height is its own code. */
-static ALWAYS_INLINE void tile_of_rows(const tile_out *out, const float *x, size_t x_row, size_t x_k, const char *w,
-                                       vlm_dtype type, size_t k, size_t rows)
+static ALWAYS_INLINE size_t tile_of_rows(const tile_job *job, size_t x_row, size_t x_k, vlm_dtype type)
 {
-    switch (rows) {
+    switch (job->rows) {
 #if VF_TILE_ROWS >= 14
-    case 14: tile(out, x, x_row, x_k, w, type, k, 14, 1); break;
-    case 13: tile(out, x, x_row, x_k, w, type, k, 13, 1); break;
-    case 12: tile(out, x, x_row, x_k, w, type, k, 12, 1); break;
-    case 11: tile(out, x, x_row, x_k, w, type, k, 11, 1); break;
-    case 10: tile(out, x, x_row, x_k, w, type, k, 10, 1); break;
-    case 9: tile(out, x, x_row, x_k, w, type, k, 9, 1); break;
-    case 8: tile(out, x, x_row, x_k, w, type, k, 8, 1); break;
-    case 7: tile(out, x, x_row, x_k, w, type, k, 7, 1); break;
+    case 14: return tile(job, x_row, x_k, type, 14, 1);
+    case 13: return tile(job, x_row, x_k, type, 13, 1);
+    case 12: return tile(job, x_row, x_k, type, 12, 1);
+    case 11: return tile(job, x_row, x_k, type, 11, 1);
+    case 10: return tile(job, x_row, x_k, type, 10, 1);
+    case 9: return tile(job, x_row, x_k, type, 9, 1);
+    case 8: return tile(job, x_row, x_k, type, 8, 1);
+    case 7: return tile(job, x_row, x_k, type, 7, 1);
 #endif
-    case 6: tile(out, x, x_row, x_k, w, type, k, 6, 1); break;
-    case 5: tile(out, x, x_row, x_k, w, type, k, 5, 1); break;
-    case 4: tile(out, x, x_row, x_k, w, type, k, 4, 1); break;
-    case 3: tile(out, x, x_row, x_k, w, type, k, 3, 1); break;
-    case 2: tile(out, x, x_row, x_k, w, type, k, 2, 1); break;
-    default: tile(out, x, x_row, x_k, w, type, k, 1, 1); break;
+    case 6: return tile(job, x_row, x_k, type, 6, 1);
+    case 5: return tile(job, x_row, x_k, type, 5, 1);
+    case 4: return tile(job, x_row, x_k, type, 4, 1);
+    case 3: return tile(job, x_row, x_k, type, 3, 1);
+    case 2: return tile(job, x_row, x_k, type, 2, 1);
+    default: return tile(job, x_row, x_k, type, 1, 1);
     }
 }
 
-/* Few rows, several panels at once. Returns the number of panels done (0: not worth it here). */
-static ALWAYS_INLINE size_t tile_of_streams(const tile_out *out, const float *x, size_t x_row, const char *w,
-                                            vlm_dtype type, size_t k, size_t rows, size_t panels)
+/* x contiguous along k. Few rows take several panels at once. */
+static ALWAYS_INLINE size_t tile_rows_together(const tile_job *job, vlm_dtype type)
 {
-    if (panels >= MAX_STREAMS) {
-        switch (rows) {
-        case 1: tile(out, x, x_row, 1, w, type, k, 1, MAX_STREAMS); return MAX_STREAMS;
-#if VF_TILE_ROWS >= 3 * MAX_STREAMS
-        case 2: tile(out, x, x_row, 1, w, type, k, 2, MAX_STREAMS); return MAX_STREAMS;
-        case 3: tile(out, x, x_row, 1, w, type, k, 3, MAX_STREAMS); return MAX_STREAMS;
-#endif
-        default: break;
-        }
-    }
-    if (panels >= 2) {
-        switch (rows) {
-        case 2: tile(out, x, x_row, 1, w, type, k, 2, 2); return 2;
-        case 3: tile(out, x, x_row, 1, w, type, k, 3, 2); return 2;
+    const size_t x_row = job->x_row / sizeof(float);
+    if (job->panels >= 4) {
+        switch (job->rows) {
+        case 1: return tile(job, x_row, 1, type, 1, 4);
 #if VF_TILE_ROWS >= 12
-        case 4: tile(out, x, x_row, 1, w, type, k, 4, 2); return 2;
-        case 5: tile(out, x, x_row, 1, w, type, k, 5, 2); return 2;
-        case 6: tile(out, x, x_row, 1, w, type, k, 6, 2); return 2;
+        case 2: return tile(job, x_row, 1, type, 2, 4);
+        case 3: return tile(job, x_row, 1, type, 3, 4);
 #endif
         default: break;
         }
     }
-    return 0;
-}
-
-/* x in one of three orders. Its two usual ones have a stride of 1 that the compiler turns into displacements; rows of
- * any other stride take low tiles. */
-typedef enum x_order { ROWS_TOGETHER, COLUMNS_TOGETHER, ANY_ORDER } x_order;
-
-/* Some rows of x, few enough for a tile, by all panels from `panel` on that one call takes; returns how many. */
-static ALWAYS_INLINE size_t run_tile(const tile_out *out, const float *x, size_t x_row, size_t x_k, x_order order,
-                                     const char *panel, vlm_dtype type, size_t k, size_t rows, size_t panels)
-{
-    if (order == ROWS_TOGETHER) {
-        size_t done = tile_of_streams(out, x, x_row, panel, type, k, rows, panels);
-        if (done)
-            return done;
-        tile_of_rows(out, x, x_row, 1, panel, type, k, rows);
-    } else if (order == COLUMNS_TOGETHER) {
-        tile_of_rows(out, x, 1, x_k, panel, type, k, rows);
-    } else {
-        switch (rows) {
-        case 4: tile(out, x, x_row, x_k, panel, type, k, 4, 1); break;
-        case 3: tile(out, x, x_row, x_k, panel, type, k, 3, 1); break;
-        case 2: tile(out, x, x_row, x_k, panel, type, k, 2, 1); break;
-        default: tile(out, x, x_row, x_k, panel, type, k, 1, 1); break;
+    if (job->panels >= 2) {
+        switch (job->rows) {
+        case 2: return tile(job, x_row, 1, type, 2, 2);
+        case 3: return tile(job, x_row, 1, type, 3, 2);
+#if VF_TILE_ROWS >= 12
+        case 4: return tile(job, x_row, 1, type, 4, 2);
+        case 5: return tile(job, x_row, 1, type, 5, 2);
+        case 6: return tile(job, x_row, 1, type, 6, 2);
+#endif
+        default: break;
         }
     }
-    return 1;
+    return tile_of_rows(job, x_row, 1, type);
 }
 
-/* A block of rows by all panels: tiles of even height, so that none is much lower than the others. */
-static ALWAYS_INLINE void multiply_block(tile_out out, const float *x, size_t x_row, size_t x_k, x_order order,
-                                         const char *panels, vlm_dtype type, size_t m, size_t k)
+/* Any strides, by low tiles: x is not laid out for this and nobody is in a hurry. */
+static ALWAYS_INLINE size_t tile_any_order(const tile_job *job, vlm_dtype type)
 {
-    const size_t tallest = order == ANY_ORDER ? 4 : VF_TILE_ROWS, n_panels = (out.columns + PANEL - 1) / PANEL;
-    const size_t n_tiles = (m + tallest - 1) / tallest, height = m / n_tiles, higher = m % n_tiles;
-    const size_t panel_bytes = plain_panel_bytes(type, k), step_lines = STEPS * PANEL * plain_size(type) / 64;
-    const size_t lines = (step_lines + n_tiles - 1) / n_tiles;
-    for (size_t p = 0; p < n_panels;) {
-        tile_out at = out;
-        at.y += p * PANEL;
-        at.column += p * PANEL;
-        at.columns -= p * PANEL;
-        size_t done = 1, row = 0;
-        for (size_t t = 0; t < n_tiles; t++) {
-            size_t rows = height + (t < higher);
-            at.lines = p + 1 < n_panels && t * lines < step_lines ? lines : 0;
-            at.ahead = panels + (p + 1) * panel_bytes + t * (panel_bytes / step_lines * lines);
-            done = run_tile(&at, x + row * x_row, x_row, x_k, order, panels + p * panel_bytes, type, k, rows,
-                            n_tiles == 1 ? n_panels - p : 1);
-            row += rows;
-            at.y += rows * out.ldy;
-            at.row += rows;
-        }
-        p += done;
+    const size_t x_row = job->x_row / sizeof(float);
+    switch (job->rows) {
+    case 4: return tile(job, x_row, job->x_k, type, 4, 1);
+    case 3: return tile(job, x_row, job->x_k, type, 3, 1);
+    case 2: return tile(job, x_row, job->x_k, type, 2, 1);
+    default: return tile(job, x_row, job->x_k, type, 1, 1);
     }
 }
 
-static ALWAYS_INLINE void multiply_plain(float *y, size_t ldy, const float *x, size_t x_row, size_t x_k, x_order order,
-                                         const void *panels, vlm_dtype type, size_t m, size_t n, size_t k,
-                                         const vlm_epilogue *epilogue)
+static size_t tile_f32(const tile_job *job)
 {
-    if (m == 0 || n == 0)
-        return;
-    size_t fitting = X_BLOCK_BYTES / sizeof(float) / (k ? k : 1) / VF_TILE_ROWS * VF_TILE_ROWS;
-    size_t block = fitting < 2 * VF_TILE_ROWS ? 2 * VF_TILE_ROWS : fitting, n_blocks = (m + block - 1) / block;
-    for (size_t b = 0, row = 0; b < n_blocks; b++) {
-        size_t rows = m / n_blocks + (b < m % n_blocks);
-        tile_out out = {.y = y + row * ldy, .ldy = ldy, .row = row, .columns = n, .epilogue = epilogue};
-        multiply_block(out, x + row * x_row, x_row, x_k, order, panels, type, rows, k);
-        row += rows;
-    }
+    return tile_rows_together(job, VLM_F32);
+}
+
+static size_t tile_f32_transposed(const tile_job *job) /* x contiguous along its rows */
+{
+    return tile_of_rows(job, 1, job->x_k, VLM_F32);
+}
+
+static size_t tile_f32_any_order(const tile_job *job)
+{
+    return tile_any_order(job, VLM_F32);
+}
+
+static size_t tile_f16(const tile_job *job)
+{
+    return tile_rows_together(job, VLM_F16);
+}
+
+static size_t tile_f16_any_order(const tile_job *job)
+{
+    return tile_any_order(job, VLM_F16);
+}
+
+static size_t tile_bf16(const tile_job *job)
+{
+    return tile_rows_together(job, VLM_BF16);
+}
+
+static size_t tile_bf16_any_order(const tile_job *job)
+{
+    return tile_any_order(job, VLM_BF16);
+}
+
+static product plain_product(tile_function *run, size_t tallest, vlm_dtype type, const void *x, size_t x_row, size_t x_k,
+                             const void *panels, size_t k)
+{
+    return (product){.run = run,
+                     .tallest = tallest,
+                     .step_bytes = STEPS * PANEL * plain_size(type),
+                     .x = x,
+                     .x_row = x_row * sizeof(float),
+                     .x_k = x_k,
+                     .x_row_bytes = k * sizeof(float),
+                     .panels = panels,
+                     .panel_bytes = plain_panel_bytes(type, k)};
 }
 
 static void multiply_f32(float *y, size_t ldy, const void *x, size_t x_row, size_t x_k, const void *panels, size_t m,
                          size_t n, size_t k, const vlm_epilogue *epilogue)
 {
-    if (x_k == 1)
-        multiply_plain(y, ldy, x, x_row, x_k, ROWS_TOGETHER, panels, VLM_F32, m, n, k, epilogue);
-    else if (x_row == 1)
-        multiply_plain(y, ldy, x, x_row, x_k, COLUMNS_TOGETHER, panels, VLM_F32, m, n, k, epilogue);
-    else
-        multiply_plain(y, ldy, x, x_row, x_k, ANY_ORDER, panels, VLM_F32, m, n, k, epilogue);
+    tile_function *run = x_k == 1 ? tile_f32 : x_row == 1 ? tile_f32_transposed : tile_f32_any_order;
+    product p = plain_product(run, run == tile_f32_any_order ? 4 : VF_TILE_ROWS, VLM_F32, x, x_row, x_k, panels, k);
+    multiply_tiles(&p, y, ldy, m, n, k, epilogue);
 }
 
 static void multiply_f16(float *y, size_t ldy, const void *x, size_t x_row, size_t x_k, const void *panels, size_t m,
                          size_t n, size_t k, const vlm_epilogue *epilogue)
 {
-    multiply_plain(y, ldy, x, x_row, x_k, x_k == 1 ? ROWS_TOGETHER : ANY_ORDER, panels, VLM_F16, m, n, k, epilogue);
+    product p = plain_product(x_k == 1 ? tile_f16 : tile_f16_any_order, x_k == 1 ? VF_TILE_ROWS : 4, VLM_F16, x, x_row, x_k,
+                              panels, k);
+    multiply_tiles(&p, y, ldy, m, n, k, epilogue);
 }
 
 static void multiply_bf16(float *y, size_t ldy, const void *x, size_t x_row, size_t x_k, const void *panels, size_t m,
                           size_t n, size_t k, const vlm_epilogue *epilogue)
 {
-    multiply_plain(y, ldy, x, x_row, x_k, x_k == 1 ? ROWS_TOGETHER : ANY_ORDER, panels, VLM_BF16, m, n, k, epilogue);
+    product p = plain_product(x_k == 1 ? tile_bf16 : tile_bf16_any_order, x_k == 1 ? VF_TILE_ROWS : 4, VLM_BF16, x, x_row,
+                              x_k, panels, k);
+    multiply_tiles(&p, y, ldy, m, n, k, epilogue);
 }
 
 /* Columns row .. row + PANEL - 1, values j .. j + depth - 1 of k, to their place. */

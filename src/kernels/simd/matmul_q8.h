@@ -2,7 +2,7 @@
  * loops over tiles. Needs before it the ISA's simd.h and
  *   Q8_TILE_ROWS           rows of a tile, at most 7
  *   Q8_X_OFFSET            0x80 where the ISA multiplies unsigned by signed bytes and x is stored as x + 128, else 0
- *   void q8_tile(const tile_out *, const uint8_t *x, const char *panel, size_t groups, size_t rows, size_t panels)
+ *   q8_tile                its tile_function (drive.h), declared here; job->k counts groups there
  *
  * Quantisation is ref/matmul_q8.c's, bit for bit. G = VLM_Q8_GROUP values along k share a scale; k is padded by zeros.
  * Panel: for each group a block: int8 [G / 4][PANEL][4] (four values of k side by side, what a dot instruction eats),
@@ -14,15 +14,15 @@
 #include <string.h>
 
 #include "kernels/simd/finish.h"
+
+#include "kernels/simd/drive.h"
 #include "kernels/simd/load.h"
 
 enum {
     G = VLM_Q8_GROUP,
     Q8_SCALES = G * PANEL,                                   /* offsets in a block */
     Q8_CORRECTIONS = Q8_SCALES + PANEL * (int)sizeof(float),
-    Q8_BLOCK = Q8_CORRECTIONS + PANEL * (int)sizeof(int32_t),
-    Q8_X_BLOCK_BYTES = 512 * 1024, /* of prepared rows, half of a usual second-level cache */
-    Q8_STREAMS = 4                 /* panels at once for one row */
+    Q8_BLOCK = Q8_CORRECTIONS + PANEL * (int)sizeof(int32_t)
 };
 
 static size_t q8_groups(size_t k)
@@ -45,8 +45,7 @@ static inline const float *q8_x_scales(const uint8_t *x, size_t groups)
     return (const float *)(x + groups * G);
 }
 
-/* The tile is the ISA's; everything below drives it. */
-static void q8_tile(const tile_out *out, const uint8_t *x, const char *panel, size_t groups, size_t rows, size_t panels);
+static tile_function q8_tile; /* the ISA's */
 
 /* 127 / amax; 0 where amax is so small that the quotient would overflow. */
 static inline vf q8_inverse(vf amax)
@@ -152,46 +151,20 @@ static void q8_prepare(void *prepared, const float *x, size_t ldx, size_t m, siz
     }
 }
 
-/* A block of rows by all panels: tiles of even height; one row takes several panels at once. */
-static void q8_multiply_block(tile_out out, const uint8_t *x, const char *panels, size_t m, size_t k)
-{
-    const size_t n_panels = (out.columns + PANEL - 1) / PANEL, groups = q8_groups(k), panel_bytes = q8_panel_bytes(k);
-    const size_t n_tiles = (m + Q8_TILE_ROWS - 1) / Q8_TILE_ROWS, height = m / n_tiles, higher = m % n_tiles;
-    const size_t group_lines = Q8_BLOCK / 64, lines = (group_lines + n_tiles - 1) / n_tiles;
-    for (size_t p = 0; p < n_panels;) {
-        size_t done = m == 1 && n_panels - p >= Q8_STREAMS ? Q8_STREAMS : 1;
-        tile_out at = out;
-        at.y += p * PANEL;
-        at.column += p * PANEL;
-        at.columns -= p * PANEL;
-        for (size_t t = 0, row = 0; t < n_tiles; t++) {
-            size_t rows = height + (t < higher);
-            at.lines = p + 1 < n_panels && t * lines < group_lines ? lines : 0;
-            at.ahead = panels + (p + 1) * panel_bytes + t * groups * lines * 64;
-            q8_tile(&at, x + row * q8_prepared_bytes(k), panels + p * panel_bytes, groups, rows, done);
-            row += rows;
-            at.y += rows * out.ldy;
-            at.row += rows;
-        }
-        p += done;
-    }
-}
-
 static void q8_multiply(float *y, size_t ldy, const void *x, size_t x_row, size_t x_k, const void *panels, size_t m,
                         size_t n, size_t k, const vlm_epilogue *epilogue)
 {
     (void)x_row;
     (void)x_k;
-    if (m == 0 || n == 0)
-        return;
-    size_t fitting = Q8_X_BLOCK_BYTES / (q8_prepared_bytes(k) + 1) / Q8_TILE_ROWS * Q8_TILE_ROWS;
-    size_t block = fitting < 4 * Q8_TILE_ROWS ? 4 * Q8_TILE_ROWS : fitting, n_blocks = (m + block - 1) / block;
-    for (size_t b = 0, row = 0; b < n_blocks; b++) {
-        size_t rows = m / n_blocks + (b < m % n_blocks);
-        tile_out out = {.y = y + row * ldy, .ldy = ldy, .row = row, .columns = n, .epilogue = epilogue};
-        q8_multiply_block(out, (const uint8_t *)x + row * q8_prepared_bytes(k), panels, rows, k);
-        row += rows;
-    }
+    product p = {.run = q8_tile,
+                 .tallest = Q8_TILE_ROWS,
+                 .step_bytes = Q8_BLOCK,
+                 .x = x,
+                 .x_row = q8_prepared_bytes(k),
+                 .x_row_bytes = q8_prepared_bytes(k),
+                 .panels = panels,
+                 .panel_bytes = q8_panel_bytes(k)};
+    multiply_tiles(&p, y, ldy, m, n, q8_groups(k), epilogue);
 }
 
 static void fill_matmul_q8(vlm_kernels *table)

@@ -8,6 +8,8 @@
 #include "kernels/simd/matmul_q8.h"
 #include "kernels/x86/avx512/avx512.h"
 
+enum { STREAMS = 4 }; /* panels at once for one row */
+
 static inline __m512i broadcast4(const uint8_t *x)
 {
     int32_t four;
@@ -19,7 +21,7 @@ static inline __m512i broadcast4(const uint8_t *x)
 static ALWAYS_INLINE void group_step(vf sums[], const uint8_t *x, size_t x_bytes, const float *x_scales,
                                      const char *block, size_t panel_bytes, size_t rows, size_t panels)
 {
-    enum { MAX_VECTORS = Q8_STREAMS * VF_PANEL_VECTORS };
+    enum { MAX_VECTORS = STREAMS * VF_PANEL_VECTORS };
     const size_t vectors = panels * VF_PANEL_VECTORS;
     __m512i dots[Q8_TILE_ROWS * VF_PANEL_VECTORS];
     const char *at[MAX_VECTORS];
@@ -54,43 +56,39 @@ static ALWAYS_INLINE void group_step(vf sums[], const uint8_t *x, size_t x_bytes
     }
 }
 
-static ALWAYS_INLINE void tile(const tile_out *out, const uint8_t *x, const char *panel, size_t groups, size_t rows,
-                               size_t panels)
+static ALWAYS_INLINE size_t tile(const tile_job *job, size_t rows, size_t panels)
 {
-    const size_t x_bytes = q8_prepared_bytes(groups * G), panel_bytes = groups * Q8_BLOCK;
-    const size_t vectors = panels * VF_PANEL_VECTORS;
+    const size_t vectors = panels * VF_PANEL_VECTORS, groups = job->k;
+    const uint8_t *x = (const uint8_t *)job->x;
     const float *x_scales = q8_x_scales(x, groups);
-    const char *ahead = out->ahead;
+    const char *block = job->panel, *ahead = job->out.ahead;
     vf sums[Q8_TILE_ROWS * VF_PANEL_VECTORS];
 #pragma GCC unroll 32
     for (size_t i = 0; i < rows * vectors; i++)
         sums[i] = vf_zero();
-    for (size_t g = 0; g < groups; g++, x += G, x_scales++, panel += Q8_BLOCK) {
-        for (size_t l = 0; l < out->lines; l++, ahead += 64)
+    for (size_t g = 0; g < groups; g++, x += G, x_scales++, block += Q8_BLOCK) {
+        for (size_t l = 0; l < job->out.lines; l++, ahead += 64)
             __builtin_prefetch(ahead, 0, 2);
-        group_step(sums, x, x_bytes, x_scales, panel, panel_bytes, rows, panels);
+        group_step(sums, x, job->x_row, x_scales, block, job->panel_bytes, rows, panels);
     }
     float finished[Q8_TILE_ROWS * PANEL] __attribute__((aligned(64)));
 #pragma GCC unroll 32
     for (size_t i = 0; i < rows * vectors; i++)
         vf_store(finished + i * VF_LANES, sums[i]);
-    finish_tile(out, finished, rows, vectors);
+    finish_tile(&job->out, finished, rows, vectors);
+    return panels;
 }
 
-static void q8_tile(const tile_out *out, const uint8_t *x, const char *panel, size_t groups, size_t rows, size_t panels)
+static size_t q8_tile(const tile_job *job)
 {
-    if (panels == Q8_STREAMS) {
-        tile(out, x, panel, groups, 1, Q8_STREAMS);
-        return;
-    }
-    switch (rows) {
-    case 7: tile(out, x, panel, groups, 7, 1); break;
-    case 6: tile(out, x, panel, groups, 6, 1); break;
-    case 5: tile(out, x, panel, groups, 5, 1); break;
-    case 4: tile(out, x, panel, groups, 4, 1); break;
-    case 3: tile(out, x, panel, groups, 3, 1); break;
-    case 2: tile(out, x, panel, groups, 2, 1); break;
-    default: tile(out, x, panel, groups, 1, 1); break;
+    switch (job->rows) {
+    case 7: return tile(job, 7, 1);
+    case 6: return tile(job, 6, 1);
+    case 5: return tile(job, 5, 1);
+    case 4: return tile(job, 4, 1);
+    case 3: return job->panels >= 2 ? tile(job, 3, 2) : tile(job, 3, 1);
+    case 2: return job->panels >= 2 ? tile(job, 2, 2) : tile(job, 2, 1);
+    default: return job->panels >= STREAMS ? tile(job, 1, STREAMS) : tile(job, 1, 1);
     }
 }
 
