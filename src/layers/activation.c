@@ -103,3 +103,25 @@ vlm_tensor *vlm_op_add(vlm_context *context, vlm_tensor *a, vlm_tensor *b)
     }
     return y;
 }
+
+static void multiply_range(void *argument, size_t first, size_t last, size_t thread)
+{
+    (void)thread;
+    const elementwise_job *job = argument;
+    job->kernels->multiply(job->y + first, job->a + first, job->b + first, last - first);
+}
+
+vlm_tensor *vlm_op_gate(vlm_context *context, vlm_tensor *a, vlm_tensor *b)
+{
+    if (vlm_context_failed(context))
+        return NULL;
+    if (vlm_tensor_count(a) != vlm_tensor_count(b))
+        return vlm_context_fail(context, VLM_ERR_MISMATCH, "a product of %zu and %zu values", vlm_tensor_count(a), vlm_tensor_count(b));
+    if (vlm_recording(context))
+        return vlm_context_fail(context, VLM_ERR_UNSUPPORTED, "training through a gated MLP is not supported");
+    if (vlm_context_idle(context))
+        return a;
+    elementwise_job job = {context->kernels, a->data, a->data, b->data, VLM_ACT_NONE};
+    vlm_parallel(context, vlm_tensor_count(a), BLOCK, multiply_range, &job);
+    return a;
+}

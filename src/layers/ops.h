@@ -6,6 +6,7 @@
 #ifndef VLM_LAYERS_OPS_H
 #define VLM_LAYERS_OPS_H
 
+#include "layers/cache.h"
 #include "layers/context.h"
 
 /* n sequences in one matrix: sequence i has the rows starts[i] .. starts[i + 1] - 1. */
@@ -48,12 +49,41 @@ vlm_tensor *vlm_op_unit(vlm_context *context, vlm_tensor *x);
 void vlm_accumulate(vlm_context *context, float *sum, const float *x, size_t n);
 vlm_tensor *vlm_op_activate(vlm_context *context, vlm_tensor *x, vlm_activation kind);
 vlm_tensor *vlm_op_add(vlm_context *context, vlm_tensor *a, vlm_tensor *b);
+/* a * b, elementwise, into a (gated MLPs); inference alone. */
+vlm_tensor *vlm_op_gate(vlm_context *context, vlm_tensor *a, vlm_tensor *b);
 
 /* attention.c: qkv [rows, 3 * width] -> [rows, width], each sequence by itself, n_heads heads of
  * width / n_heads, scores scaled by its inverse root. causal: a row sees itself and the rows before it. */
 vlm_tensor *vlm_op_attention(vlm_context *context, vlm_tensor *qkv, vlm_spans spans, size_t n_heads, bool causal);
 /* The same with queries q [q rows, width] and keys and values kv [kv rows, 2 * width] from different rows. */
 vlm_tensor *vlm_op_cross_attention(vlm_context *context, vlm_tensor *q, vlm_spans q_spans, vlm_tensor *kv, vlm_spans kv_spans, size_t n_heads);
+
+/* cached_attention.c: inference alone. */
+typedef float vlm_score_bias(const void *user, size_t head, size_t query_position, size_t key_position);
+typedef struct vlm_attention {
+    size_t n_heads, head; /* of the queries; the cache's width says how many heads keys and values have */
+    float scale;          /* of the scores */
+    bool causal;          /* a row sees itself and what came before; else all of its sequence */
+    bool cross;           /* the cache holds another sequence (an encoder's): the new rows are not in it */
+    size_t window;        /* keys that a row sees at most, itself included; 0: all */
+    vlm_score_bias *bias; /* added to the scaled scores (T5); NULL: none */
+    const void *bias_user;
+} vlm_attention;
+/* Append the new rows' keys and values, kv[:, key_column ...] and kv[:, value_column ...], of cache->width numbers
+ * each, behind what slot slots[i] of sequence i holds. The lengths are raised by the caller when all layers are through;
+ * until then attention counts the new rows as stored. */
+void vlm_op_cache_store(vlm_context *context, vlm_tensor *kv, size_t key_column, size_t value_column, vlm_spans spans, const size_t *slots, vlm_kv_cache *cache, size_t layer);
+/* Queries q[:, q_column ...] [rows, n_heads * head] over the cache -> [rows, n_heads * head]. */
+vlm_tensor *vlm_op_cached_attention(vlm_context *context, vlm_tensor *q, size_t q_column, vlm_spans spans, const size_t *slots, const vlm_kv_cache *cache, size_t layer, const vlm_attention *how);
+
+/* rope.c */
+typedef struct vlm_rope {
+    size_t half;              /* pairs of a head that are turned */
+    const float *frequencies; /* [half]; NULL: no rotary positions */
+    float scale;              /* of cosine and sine; 1 but for some long-context configs */
+} vlm_rope;
+/* Turn n_heads heads of x, from `column` on, in place; row 0 of sequence i stands at positions[i]. */
+vlm_tensor *vlm_op_rope(vlm_context *context, vlm_tensor *x, size_t column, size_t n_heads, size_t head, vlm_spans spans, const size_t *positions, const vlm_rope *rope);
 
 /* embed.c */
 /* pixels [n, 3, height, width] -> patches [n * (height / patch) * (width / patch), 3 * patch * patch], in the
