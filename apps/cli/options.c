@@ -280,7 +280,9 @@ void vlm_print_help(const vlm_verb *verb)
 {
     char prefix[64];
     vlm_text page = {0};
-    vlm_text_printf(&page, "vlm %s: %s\n\nUsage\n", verb->name, verb->summary);
+    vlm_text_printf(&page, "vlm %s: ", verb->name);
+    print_filled(&page, verb->summary, 0, strlen(verb->name) + 6);
+    vlm_text_puts(&page, "\nUsage\n");
     snprintf(prefix, sizeof prefix, "  vlm %s ", verb->name);
     print_lines(&page, prefix, verb->usage);
     vlm_text_puts(&page, "\n");
