@@ -55,7 +55,8 @@ check-tsan:
 	sh tools/run_ctest.sh build/tsan
 
 check-fuzz:
-	sh tools/run_fuzz.sh $(FUZZ_SECONDS)
+	@mkdir -p build/counts
+	sh tests/fuzz/run.sh $(FUZZ_SECONDS)
 
 check-live:
 	@sh tools/install_deps.sh build live

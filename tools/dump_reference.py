@@ -189,13 +189,7 @@ class Reference:
             tokenizer = open_clip.get_tokenizer(arch)
         else:
             self.model, _, preprocess = open_clip.create_model_and_transforms(f"local-dir:{folder}", precision="fp32")
-            with open(f"{folder}/open_clip_config.json", encoding="utf-8") as f:
-                text = json.load(f)["model_cfg"]["text_cfg"]
-            merges = f"{folder}/bpe_simple_vocab_16e6.txt.gz"
-            if os.path.exists(merges):
-                tokenizer = SimpleTokenizer(bpe_path=merges, context_length=text["context_length"], **text.get("tokenizer_kwargs", {}))
-            else:
-                tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
+            tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
         model = self.model.eval().float()
         self.n_parameters = sum(p.numel() for p in model.parameters())
         self.logit_scale = model.logit_scale.exp().item()
@@ -252,6 +246,17 @@ class Reference:
             return {"text.vector": model.forward(features)["sentence_embedding"][0]}
 
         self.text = Tower("text", inner.transformer.layer, forward)
+
+    # -- other number types
+
+    def round_matrices(self, dtype):
+        """Round what vlm keeps in this type when it is asked to: matrices that multiply. Tables, norms and
+        biases stay as they are. What the reference then computes, in float32, is what --dtype f16 should give."""
+        with torch.no_grad():
+            for name, p in self.model.named_parameters():
+                table = any(part in name for part in ("embedding", "cls_token", "probe")) and "patch_embedding" not in name
+                if p.ndim >= 2 and not table:
+                    p.copy_(p.to(dtype).float())
 
     # -- stages
 

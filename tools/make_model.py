@@ -502,8 +502,8 @@ def openclip_config(rng, size):
 
 def make_openclip(out, seed, size="tiny", arch=None, config=None, **changes):
     """A folder as OpenCLIP pushes it to the hub; with arch (a built-in name) also at its real size.
-    Changes: files ("safetensors", "bin"), dtype, n_merges (a small vocabulary with its own merges file),
-    custom_text, hf_tokenizer, training (a checkpoint of OpenCLIP's trainer: state_dict inside, `module.`)."""
+    Changes: files ("safetensors", "bin"), dtype, custom_text, hf_tokenizer (the folder's own, with n_merges),
+    own_merges (OpenCLIP's merges file lies in the folder), training (a checkpoint of OpenCLIP's trainer: state_dict inside, `module.`)."""
     import open_clip
 
     rng = random.Random(seed)
@@ -513,19 +513,15 @@ def make_openclip(out, seed, size="tiny", arch=None, config=None, **changes):
         config = openclip_config(rng, "tiny" if size == "tiny" else "small")
     config = json.loads(json.dumps(config))
     s = dict(files=rng.choice(["safetensors", "bin"]), dtype=rng.choice(["f32", "f16", "bf16"]), n_merges=None)
-    s.update(custom_text=rng.random() < 0.3, hf_tokenizer=False, preprocess={}, training=False)
+    s.update(custom_text=rng.random() < 0.3, hf_tokenizer=False, own_merges=False, preprocess={}, training=False)
     s.update(changes)
     text = config["text_cfg"]
     os.makedirs(out, exist_ok=True)
     if s["hf_tokenizer"]:
         text["vocab_size"], _, _, _ = write_clip_tokenizer(out, s["n_merges"] or 0, text["context_length"], "new")
         text["hf_tokenizer_name"] = "an/organisation"
-    elif s["n_merges"] is not None:
-        merges = clip_merges(s["n_merges"])
-        text["vocab_size"] = 512 + len(merges) + 2
-        with gzip.GzipFile(f"{out}/bpe_simple_vocab_16e6.txt.gz", "wb", mtime=0) as f:
-            # OpenCLIP cuts the first line and everything after 48,894 merges; a last newline would be one more.
-            f.write(("#version: 0.2\n" + "\n".join(merges)).encode())
+    elif s["own_merges"]:  # a copy of OpenCLIP's file beside the weights
+        shutil.copyfile(open_clip.tokenizer.default_bpe(), f"{out}/bpe_simple_vocab_16e6.txt.gz")
     if s["custom_text"]:
         config["custom_text"] = True
     kwargs = {k: v for k, v in config.items() if k != "custom_text"}
@@ -611,7 +607,7 @@ KINDS = {
     "openclip": make_openclip,
     "openclip-custom-text": _with(make_openclip, custom_text=True),
     "openclip-hf-tokenizer": _with(make_openclip, hf_tokenizer=True, n_merges=60),
-    "openclip-own-merges": _with(make_openclip, n_merges=150),
+    "openclip-own-merges": _with(make_openclip, own_merges=True),
     "st-clip": make_st_clip,
     "st-multilingual": make_st_multilingual,
 }

@@ -42,17 +42,17 @@ MODELS = {
     "vit-bare-tiny": ("vit-bare", 15, dict(
         hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, image_size=30, patch_size=10,
         n_labels=2, files="safetensors", dtype="f32", qkv_bias=True, hidden_act="gelu", pooler=True, layer_norm_eps=1e-12)),
-    # OpenCLIP with its own small merges, the shape of g (a ratio that is no integer) and a pickled checkpoint.
+    # OpenCLIP: the shape of g (a ratio that is no integer), a pickled checkpoint, the folder's own small tokenizer.
     "openclip-tiny": ("openclip", 16, dict(
         config=dict(embed_dim=16,
             vision_cfg=dict(image_size=30, patch_size=10, layers=2, width=24, head_width=12, mlp_ratio=4.3637),
             text_cfg=dict(context_length=16, vocab_size=0, width=24, heads=2, layers=2)),
-        n_merges=60, files="bin", dtype="f32", custom_text=False)),
+        hf_tokenizer=True, n_merges=60, files="bin", dtype="f32", custom_text=False)),
     "openclip-custom-text-tiny": ("openclip", 17, dict(
         config=dict(embed_dim=12, quick_gelu=True,
             vision_cfg=dict(image_size=24, patch_size=8, layers=1, width=24, head_width=8),
             text_cfg=dict(context_length=12, vocab_size=0, width=16, heads=2, layers=1)),
-        n_merges=10, files="safetensors", dtype="f16", custom_text=True,
+        hf_tokenizer=True, n_merges=10, files="safetensors", dtype="f16", custom_text=True,
         preprocess=dict(mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5], interpolation="bilinear", resize_mode="squash"))),
     "st-clip-tiny": ("st-clip", 18, dict(
         vision=dict(hidden_size=24, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14),
