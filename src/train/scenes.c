@@ -320,7 +320,7 @@ static vlm_status load_sprites(scenes *s, vlm_threads *threads, vlm_error *error
 /* ---- pictures ---------------------------------------------------------------------------------------- */
 
 typedef struct canvas {
-    float *pixels; /* [3, height, width] */
+    float *pixels; /* [3, height, width]; NULL: only the caption is wanted, nothing is drawn */
     size_t height, width;
 } canvas;
 
@@ -355,7 +355,7 @@ static void random_color(float rgb[3], vlm_random *random)
 static void fill_plain(canvas *out, const float rgb[3])
 {
     size_t n = out->height * out->width;
-    for (size_t c = 0; c < 3; c++)
+    for (size_t c = 0; out->pixels && c < 3; c++)
         for (size_t i = 0; i < n; i++)
             out->pixels[c * n + i] = rgb[c];
 }
@@ -365,6 +365,8 @@ static void fill_gradient(canvas *out, vlm_random *random)
     float from[3], to[3], angle = between(random, 0, 6.2831853);
     random_color(from, random);
     random_color(to, random);
+    if (!out->pixels)
+        return;
     float dx = cosf(angle) / (float)out->width, dy = sinf(angle) / (float)out->height, *p = out->pixels;
     for (int c = 0; c < 3; c++)
         for (size_t y = 0; y < out->height; y++)
@@ -385,6 +387,8 @@ static void fill_noise(canvas *out, vlm_random *random)
         for (size_t x = 0; x < n; x++)
             for (int c = 0; c < 3; c++)
                 grid[c][y][x] = clamp01(base[c] + spread * between(random, -1, 1));
+    if (!out->pixels)
+        return;
     float step_y = (float)(n - 1) / (float)out->height, step_x = (float)(n - 1) / (float)out->width, *p = out->pixels;
     for (int c = 0; c < 3; c++)
         for (size_t y = 0; y < out->height; y++) {
@@ -405,7 +409,7 @@ static void add_grain(canvas *out, vlm_random *random)
     float strength = between(random, 0.03, 0.15) * 0x1p-31f;
     size_t n = out->height * out->width;
     uint32_t state = (uint32_t)vlm_random_u64(random) | 1;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; out->pixels && i < n; i++) {
         state ^= state << 13, state ^= state >> 17, state ^= state << 5; /* xorshift32: good enough for grain */
         float grain = (float)(int32_t)state * strength;
         for (size_t c = 0; c < 3; c++)
@@ -549,7 +553,7 @@ static void draw(canvas *out, const sprite *p, const placement *place)
     long y0 = (long)floorf(place->y - place->reach_y), y1 = (long)ceilf(place->y + place->reach_y);
     x0 = x0 < 0 ? 0 : x0, y0 = y0 < 0 ? 0 : y0;
     x1 = x1 > (long)out->width ? (long)out->width : x1, y1 = y1 > (long)out->height ? (long)out->height : y1;
-    for (long y = y0; y < y1; y++) {
+    for (long y = y0; out->pixels && y < y1; y++) {
         float dy = (float)y + 0.5f - place->y, shift_u = place->warp ? place->warp * sinf(place->wave[0] * dy + place->phase[0]) : 0;
         float *pixel = out->pixels + (size_t)y * out->width;
         for (long x = x0; x < x1; x++) {
