@@ -36,6 +36,7 @@ struct vlm_context {
     const vlm_kernels *kernels;
     vlm_threads *threads; /* borrowed */
     vlm_pass pass;
+    vlm_dtype product; /* what trained matrices are multiplied in: VLM_F32, or VLM_BF16 with float32 sums */
     vlm_error error; /* the first one; VLM_OK while all is well */
     void (*trace)(void *user, const char *name, const size_t *shape, size_t n_dims, const float *values);
     void *trace_user;

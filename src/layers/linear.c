@@ -3,6 +3,8 @@
  * A loaded model's weights are packed once; a trained parameter is plain rows and is packed by each pass. */
 #include "layers/ops.h"
 
+enum { SUMMED_ROWS = 1024 };
+
 typedef struct linear_saved {
     vlm_tensor *x, *y, *weight, *bias, *residual;
 } linear_saved;
@@ -25,6 +27,24 @@ static void add_bias_gradient(void *argument, size_t first, size_t last, size_t 
     }
 }
 
+/* dw [n, k] += dy^T [n, m] x [m, k]. The sum over rows is cut into runs, by its length alone, so that what a
+ * run reads stays in the second cache. */
+static void add_weight_gradient(vlm_context *context, vlm_tensor *w, const vlm_tensor *x, const float *dy, size_t n)
+{
+    bool fresh;
+    size_t m = vlm_tensor_rows(x), k = vlm_tensor_columns(x);
+    float *dw = vlm_grad_fresh(context, w, &fresh);
+    const float *values = x->data;
+    for (size_t first = 0; first < m && !vlm_context_failed(context); first += SUMMED_ROWS) {
+        size_t rows = m - first < SUMMED_ROWS ? m - first : SUMMED_ROWS;
+        vlm_arena_mark mark = vlm_arena_get_mark(&context->values);
+        void *panels = vlm_pack(context, context->product, values + first * k, 1, k, k, rows);
+        if (dw && panels)
+            vlm_matmul(context, dw, k, dy + first * n, 1, n, context->product, panels, n, k, rows, &(vlm_epilogue){.accumulate = !fresh || first});
+        vlm_arena_rewind(&context->values, mark);
+    }
+}
+
 static void linear_backward(vlm_context *context, void *argument)
 {
     linear_saved *saved = argument;
@@ -37,22 +57,15 @@ static void linear_backward(vlm_context *context, void *argument)
         bool fresh;
         float *dx = vlm_grad_fresh(context, x, &fresh);
         vlm_arena_mark mark = vlm_arena_get_mark(&context->values);
-        void *panels = w->packed ? NULL : vlm_pack(context, w->data, 1, k, k, n);
+        void *panels = w->packed ? NULL : vlm_pack(context, context->product, w->data, 1, k, k, n);
         if (w->packed)
             vlm_context_fail(context, VLM_ERR_UNSUPPORTED, "a gradient through packed weights; open the model for training");
         if (dx && panels)
-            vlm_matmul(context, dx, k, dy, n, 1, VLM_F32, panels, m, k, n, &(vlm_epilogue){.accumulate = !fresh});
+            vlm_matmul(context, dx, k, dy, n, 1, context->product, panels, m, k, n, &(vlm_epilogue){.accumulate = !fresh});
         vlm_arena_rewind(&context->values, mark);
     }
-    if (w->wants_grad) { /* dw [n, k] = dy^T [n, m] x [m, k] */
-        bool fresh;
-        float *dw = vlm_grad_fresh(context, w, &fresh);
-        vlm_arena_mark mark = vlm_arena_get_mark(&context->values);
-        void *panels = vlm_pack(context, x->data, 1, k, k, m);
-        if (dw && panels)
-            vlm_matmul(context, dw, k, dy, 1, n, VLM_F32, panels, n, k, m, &(vlm_epilogue){.accumulate = !fresh});
-        vlm_arena_rewind(&context->values, mark);
-    }
+    if (w->wants_grad)
+        add_weight_gradient(context, w, x, dy, n);
     if (saved->bias && saved->bias->wants_grad) {
         bias_job job = {vlm_grad_zeroed(context, saved->bias), dy, m, n};
         if (job.grad)
@@ -92,12 +105,12 @@ vlm_tensor *vlm_op_linear(vlm_context *context, vlm_tensor *x, const vlm_linear 
     const void *panels = w->data;
     vlm_arena_mark mark = vlm_arena_get_mark(&context->values);
     if (!w->packed)
-        panels = vlm_pack(context, w->data, k, 1, n, k);
+        panels = vlm_pack(context, context->product, w->data, k, 1, n, k);
     if (vlm_context_failed(context))
         return NULL;
     vlm_epilogue epilogue = {.bias = b ? b->data : NULL, .activation = activation,
                              .residual = residual ? residual->data : NULL, .ld_residual = n};
-    vlm_matmul(context, y->data, n, x->data, k, 1, w->packed ? w->type : VLM_F32, panels, m, n, k, &epilogue);
+    vlm_matmul(context, y->data, n, x->data, k, 1, w->packed ? w->type : context->product, panels, m, n, k, &epilogue);
     if (record) {
         vlm_arena_rewind(&context->values, mark);
         y->wants_grad = x->wants_grad || w->wants_grad || wants_grad(b) || wants_grad(residual);

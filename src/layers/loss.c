@@ -32,13 +32,13 @@ static void contrastive_backward(vlm_context *context, void *argument)
     context->kernels->scale(saved->dlogits, seed * scale, b * t);
     if (saved->images->wants_grad) { /* [b, d] = dlogits [b, t] texts [t, d] */
         float *grad = vlm_grad_zeroed(context, saved->images);
-        void *panels = vlm_pack(context, saved->texts->data, 1, d, d, t);
+        void *panels = vlm_pack(context, VLM_F32, saved->texts->data, 1, d, d, t);
         if (grad && panels)
             vlm_matmul(context, grad, d, saved->dlogits, t, 1, VLM_F32, panels, b, d, t, &(vlm_epilogue){.accumulate = true});
     }
     if (saved->texts->wants_grad) { /* [t, d] = dlogits^T [t, b] images [b, d] */
         float *grad = vlm_grad_zeroed(context, saved->texts);
-        void *panels = vlm_pack(context, saved->images->data, 1, d, d, b);
+        void *panels = vlm_pack(context, VLM_F32, saved->images->data, 1, d, d, b);
         if (grad && panels)
             vlm_matmul(context, grad, d, saved->dlogits, 1, t, VLM_F32, panels, t, d, b, &(vlm_epilogue){.accumulate = true});
     }
@@ -81,7 +81,7 @@ vlm_tensor *vlm_op_contrastive_loss(vlm_context *context, vlm_tensor *images, vl
         return vlm_context_fail(context, VLM_ERR_ARGUMENT, "contrastive loss of images [%zu, %zu] and texts [%zu, %zu]", b, d, t, vlm_tensor_columns(texts));
     vlm_tensor *loss = vlm_context_matrix(context, 1, 1);
     float *logits = vlm_context_floats(context, b * t), *dlogits = vlm_context_floats(context, b * t);
-    void *panels = vlm_pack(context, texts->data, d, 1, t, d);
+    void *panels = vlm_pack(context, VLM_F32, texts->data, d, 1, t, d);
     if (vlm_context_idle(context))
         return loss;
     vlm_matmul(context, logits, t, images->data, d, 1, VLM_F32, panels, b, t, d, NULL);

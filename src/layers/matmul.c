@@ -5,7 +5,7 @@
  * arithmetic, so both are cut and a task's rows of x stay in the second cache. */
 #include "layers/ops.h"
 
-enum { ROWS_IN_CACHE = 168, TASKS_PER_THREAD = 4 };
+enum { ROWS_IN_CACHE = 168, TASKS_PER_THREAD = 4, PREPARED_TOGETHER = 16 };
 
 typedef struct matmul_job {
     const vlm_matmul_kernel *kernel;
@@ -41,14 +41,36 @@ typedef struct prepare_job {
     const vlm_matmul_kernel *kernel;
     char *prepared;
     const float *x;
-    size_t ldx, k, row_bytes;
+    size_t x_row, x_k, k, row_bytes;
+    float *rows; /* per thread [PREPARED_TOGETHER, k], where x is not contiguous along k; else NULL */
 } prepare_job;
 
 static void prepare_rows(void *argument, size_t first, size_t last, size_t thread)
 {
-    (void)thread;
     const prepare_job *job = argument;
-    job->kernel->prepare(job->prepared + first * job->row_bytes, job->x + first * job->ldx, job->ldx, last - first, job->k);
+    const float *x = job->x + first * job->x_row;
+    size_t ldx = job->x_row;
+    if (job->rows) {
+        float *rows = job->rows + thread * PREPARED_TOGETHER * job->k;
+        for (size_t j = 0; j < job->k; j++)
+            for (size_t i = 0; i < last - first; i++)
+                rows[i * job->k + j] = x[i * job->x_row + j * job->x_k];
+        x = rows;
+        ldx = job->k;
+    }
+    job->kernel->prepare(job->prepared + first * job->row_bytes, x, ldx, last - first, job->k);
+}
+
+/* The rows of x as the kernel wants them, in the pass's memory; NULL when measuring or failed. */
+static char *prepare(vlm_context *context, const vlm_matmul_kernel *kernel, const float *x, size_t x_row, size_t x_k, size_t m, size_t k)
+{
+    prepare_job job = {kernel, NULL, x, x_row, x_k, k, kernel->prepared_bytes(k), NULL};
+    job.prepared = vlm_context_bytes(context, m * job.row_bytes);
+    if (x_k != 1)
+        job.rows = vlm_context_floats(context, vlm_threads_count(context->threads) * PREPARED_TOGETHER * k);
+    if (!vlm_context_idle(context))
+        vlm_parallel(context, m, job.rows ? PREPARED_TOGETHER : 64, prepare_rows, &job);
+    return job.prepared;
 }
 
 static size_t divide_up(size_t a, size_t b)
@@ -67,12 +89,7 @@ void vlm_matmul(vlm_context *context, float *y, size_t ldy, const float *x, size
     vlm_scope scope = vlm_scope_open(context);
     if (kernel->prepare) {
         job.x_row_bytes = kernel->prepared_bytes(k);
-        char *prepared = vlm_context_bytes(context, m * job.x_row_bytes);
-        if (prepared) {
-            prepare_job prepare = {kernel, prepared, x, x_row, k, job.x_row_bytes};
-            vlm_parallel(context, m, m < 64 ? m : 64, prepare_rows, &prepare);
-            job.x = prepared;
-        }
+        job.x = prepare(context, kernel, x, x_row, x_k, m, k);
     }
     if (!vlm_context_idle(context)) {
         size_t threads = vlm_threads_count(context->threads), n_panels = divide_up(n, kernel->panel);
@@ -113,10 +130,10 @@ static void pack_panels(void *argument, size_t first, size_t last, size_t thread
                       job->row_stride, job->k_stride, (end < job->n ? end : job->n) - row, job->k);
 }
 
-void *vlm_pack(vlm_context *context, const float *w, size_t row_stride, size_t k_stride, size_t n, size_t k)
+void *vlm_pack(vlm_context *context, vlm_dtype type, const float *w, size_t row_stride, size_t k_stride, size_t n, size_t k)
 {
-    const vlm_matmul_kernel *kernel = &context->kernels->matmul[VLM_F32];
-    char *panels = vlm_context_bytes(context, vlm_packed_bytes(context->kernels, VLM_F32, n, k));
+    const vlm_matmul_kernel *kernel = &context->kernels->matmul[type];
+    char *panels = vlm_context_bytes(context, vlm_packed_bytes(context->kernels, type, n, k));
     if (!panels)
         return NULL;
     pack_job job = {kernel, panels, w, row_stride, k_stride, n, k};

@@ -29,9 +29,9 @@ typedef struct vlm_norm {
  * y[m, n] = x[m, k] * w^T + epilogue, split over the pool. x has strides x_row and x_k. */
 void vlm_matmul(vlm_context *context, float *y, size_t ldy, const float *x, size_t x_row, size_t x_k, vlm_dtype type,
                 const void *panels, size_t m, size_t n, size_t k, const vlm_epilogue *epilogue);
-/* Pack a float32 matrix of the pass (or a trained parameter) into panels in the pass's memory; value (i, j)
- * stands at w[i * row_stride + j * k_stride]. NULL when the context fails. */
-void *vlm_pack(vlm_context *context, const float *w, size_t row_stride, size_t k_stride, size_t n, size_t k);
+/* Pack a float32 matrix of the pass (or a trained parameter) into panels of `type` in the pass's memory; value
+ * (i, j) stands at w[i * row_stride + j * k_stride]. NULL when the context fails. */
+void *vlm_pack(vlm_context *context, vlm_dtype type, const float *w, size_t row_stride, size_t k_stride, size_t n, size_t k);
 /* Bytes of n rows of k values packed as `type`. */
 size_t vlm_packed_bytes(const vlm_kernels *kernels, vlm_dtype type, size_t n, size_t k);
 

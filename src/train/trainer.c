@@ -21,6 +21,7 @@ vlm_status vlm_trainer_create(vlm_trainer **out, const vlm_train_config *config,
     trainer->network = network;
     trainer->clip = network->text != NULL;
     vlm_context_init(&trainer->context, threads);
+    trainer->context.product = config->precision;
     vlm_status status = vlm_optimizer_create(&trainer->optimizer, network, &config->optimizer, threads, error);
     if (status != VLM_OK) {
         vlm_trainer_free(trainer);
