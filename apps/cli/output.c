@@ -138,6 +138,7 @@ bool vlm_print_line(vlm_text *line)
         vlm_say_memory();
         output_failed = true;
     } else {
+        vlm_progress_end(); /* both may go to the same terminal */
         errno = 0;
         good = (line->length == 0 || fwrite(line->data, line->length, 1, stdout) == 1) && fputc('\n', stdout) != EOF;
         if (!good)

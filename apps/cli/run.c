@@ -12,7 +12,8 @@
 enum {
     BATCH_PICTURES = 32,
     BATCH_PIXELS = 1 << 25, /* a batch ends when it holds as many: two batches of photos stay below 256 MiB */
-    BATCH_TEXTS = 64
+    BATCH_TEXTS = 64,
+    CUT_TEXTS_SHOWN = 5
 };
 
 int vlm_open_model(vlm_model **model, const vlm_common *common, unsigned parts)
@@ -258,6 +259,7 @@ int vlm_run_texts(vlm_model *model, const vlm_texts *texts, unsigned flags, vlm_
         return vlm_say_memory();
     int status = VLM_EXIT_OK;
     bool going = true;
+    size_t n_cut = 0;
     for (size_t first = 0; going && first < texts->n;) {
         size_t n = texts->n - first < BATCH_TEXTS ? texts->n - first : BATCH_TEXTS;
         bool cut[BATCH_TEXTS] = {0};
@@ -269,7 +271,7 @@ int vlm_run_texts(vlm_model *model, const vlm_texts *texts, unsigned flags, vlm_
             error = (vlm_error){0};
             if (!together)
                 vlm_embed_texts(model, texts->items + t, texts->lengths + t, 1, flags, values + i * size, &cut[i], &error);
-            if (cut[i])
+            if (cut[i] && n_cut++ < CUT_TEXTS_SHOWN)
                 warn_cut(model, result.input, result.input_length);
             going = finish(done, user, &result, size, &error, &status);
         }
@@ -277,6 +279,8 @@ int vlm_run_texts(vlm_model *model, const vlm_texts *texts, unsigned flags, vlm_
         going = vlm_flush_output() && going;
         vlm_progress("texts", first, texts->n);
     }
+    if (n_cut > CUT_TEXTS_SHOWN)
+        vlm_say("%zu more texts were cut", n_cut - CUT_TEXTS_SHOWN);
     if (!going)
         status = VLM_EXIT_FAILED;
     vlm_progress_end();
