@@ -3,15 +3,16 @@
 
 #include "base/fail.h"
 #include "base/file.h"
+#include "formats/json_parse.h"
 
 vlm_status vlm_json_parse(json_t **root, const char *text, size_t length, const char *name, vlm_error *error)
 {
-    json_error_t reason;
-    *root = json_loadb(text, length, JSON_ALLOW_NUL, &reason);
-    if (!*root && json_error_code(&reason) == json_error_out_of_memory)
+    vlm_json_fault fault;
+    *root = vlm_json_build(text, length, false, &fault);
+    if (!*root && !fault.reason)
         return vlm_fail_memory(error, length, name);
     if (!*root)
-        return vlm_fail(error, VLM_ERR_FORMAT, "%s: not valid JSON at line %d, column %d: %s", name, reason.line, reason.column, reason.text);
+        return vlm_fail(error, VLM_ERR_FORMAT, "%s: not valid JSON at line %zu, column %zu: %s", name, fault.line, fault.column, fault.reason);
     return VLM_OK;
 }
 

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "formats/json_parse.h"
 
 enum { LARGEST_HEADER = 100000000 }; /* the format's own limit */
 
@@ -201,17 +202,16 @@ static vlm_status check_tiling(const vlm_entry *entries, size_t n, const unsigne
     return status;
 }
 
-/* The header's text into JSON, its errors told as what they mean to the file. */
+/* The header's text into a JSON object. */
 static vlm_status parse_header(json_t **header, const unsigned char *bytes, size_t length, const char *file, vlm_error *error)
 {
-    json_error_t reason;
-    *header = json_loadb((const char *)bytes, length, JSON_REJECT_DUPLICATES, &reason);
-    if (!*header && json_error_code(&reason) == json_error_out_of_memory)
+    vlm_json_fault fault;
+    *header = vlm_json_build((const char *)bytes, length, true, &fault);
+    if (!*header && !fault.reason)
         return vlm_fail_memory(error, length, file);
-    if (!*header && json_error_code(&reason) == json_error_duplicate_key)
-        return vlm_fail(error, VLM_ERR_FORMAT, "%s: a name stands twice in the header: %s", file, reason.text);
     if (!*header)
-        return vlm_fail(error, VLM_ERR_FORMAT, "%s: the safetensors header is not valid JSON: %s", file, reason.text);
+        return vlm_fail(error, VLM_ERR_FORMAT, "%s: the safetensors header is not valid JSON at its byte %zu: %s", file,
+                        fault.offset, fault.reason);
     if (!json_is_object(*header)) {
         json_decref(*header);
         *header = NULL;

@@ -176,7 +176,7 @@ static void test_the_header_must_be_what_the_format_says(void **state)
 {
     (void)state;
     expect_refused("{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]},\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}", 4,
-                   VLM_ERR_FORMAT, "stands twice");
+                   VLM_ERR_FORMAT, "a key that stands twice");
     expect_refused("{\"a\":{\"dtype\":\"F33\",\"shape\":[],\"data_offsets\":[0,4]}}", 4, VLM_ERR_UNSUPPORTED, "F33");
     expect_refused("{\"a\":{\"shape\":[],\"data_offsets\":[0,4]}}", 4, VLM_ERR_FORMAT, "no \"dtype\"");
     expect_refused("{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 4, VLM_ERR_FORMAT, "\"shape\" is not an array");
