@@ -126,6 +126,8 @@ typedef struct vlm_table {
     const char *align;    /* 'l' or 'r' a column; the last one counts for those beyond */
 } vlm_table;
 void vlm_table_cell(vlm_table *table, const char *bytes, size_t length);
+/* A cell of at most so many columns, its end an ellipsis where something was left out. */
+void vlm_table_clipped(vlm_table *table, const char *bytes, size_t length, size_t width);
 void vlm_table_float(vlm_table *table, const char *format, double value);
 bool vlm_table_print(vlm_table *table); /* and free it; false as for vlm_print_line */
 

@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "cli/classifier.h"
 
-enum { TOP = 5, WIDEST_TABLE = 16, WORST_SHOWN = 20 };
+enum { TOP = 5, WIDEST_TABLE = 16, WIDEST_HEAD = 12, WORST_SHOWN = 20 };
 
 int vlm_list_classes(vlm_texts *classes, const char *folder)
 {
@@ -166,7 +166,7 @@ static bool print_matrix(const evaluation *e, size_t n_classes)
     vlm_table table = {.n_columns = e->n_shown + 1, .align = "lr"};
     vlm_table_cell(&table, "was \\ taken for", strlen("was \\ taken for"));
     for (size_t j = 0; j < e->n_shown; j++)
-        vlm_table_cell(&table, shown_label(e, j), strlen(shown_label(e, j)));
+        vlm_table_clipped(&table, shown_label(e, j), strlen(shown_label(e, j)), WIDEST_HEAD);
     for (size_t i = 0; i < n_classes; i++) {
         vlm_table_cell(&table, shown_label(e, i), strlen(shown_label(e, i)));
         for (size_t j = 0; j < e->n_shown; j++) {

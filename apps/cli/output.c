@@ -204,6 +204,24 @@ void vlm_table_cell(vlm_table *table, const char *bytes, size_t length)
     table->n_cells++;
 }
 
+void vlm_table_clipped(vlm_table *table, const char *bytes, size_t length, size_t width)
+{
+    vlm_text cell = {0};
+    size_t end = 0, kept = 0;
+    vlm_put_plain(&cell, bytes, length);
+    while (end < cell.length && vlm_text_width(cell.data, end) < width) { /* kept: what leaves a column for the ellipsis */
+        unsigned c;
+        kept = end;
+        end += vlm_utf8_decode(&c, cell.data + end, cell.length - end);
+    }
+    table->cells.failed |= cell.failed;
+    vlm_text_append(&table->cells, cell.data, end < cell.length ? kept : cell.length);
+    vlm_text_append(&table->cells, "\xe2\x80\xa6", end < cell.length ? 3 : 0);
+    vlm_text_append(&table->cells, "", 1);
+    table->n_cells++;
+    vlm_text_free(&cell);
+}
+
 void vlm_table_float(vlm_table *table, const char *format, double value)
 {
     char digits[64];

@@ -97,6 +97,8 @@ static bool print_json(const side *images, const side *texts, const float *cosin
     return vlm_print_line(&line);
 }
 
+enum { WIDEST_TEXT = 48, WIDEST_NAME = 20 }; /* columns of a terminal */
+
 /* Rows are texts and columns pictures as in the drawing. */
 static bool print_plain(const side *images, const side *texts, const float *cosine)
 {
@@ -104,10 +106,10 @@ static bool print_plain(const side *images, const side *texts, const float *cosi
     vlm_table_cell(&table, "", 0);
     for (size_t i = 0; i < images->n; i++) {
         const char *slash = strrchr(images->names[i], '/'), *name = slash && slash[1] ? slash + 1 : images->names[i];
-        vlm_table_cell(&table, name, strlen(name));
+        vlm_table_clipped(&table, name, strlen(name), WIDEST_NAME);
     }
     for (size_t j = 0; j < texts->n; j++) {
-        vlm_table_cell(&table, texts->names[j], strlen(texts->names[j]));
+        vlm_table_clipped(&table, texts->names[j], strlen(texts->names[j]), WIDEST_TEXT);
         for (size_t i = 0; i < images->n; i++)
             vlm_table_float(&table, "%.4f", (double)cosine[i * texts->n + j]);
     }
