@@ -1,5 +1,5 @@
 /* Any bytes as a GIF file.
- * seeds: tests/golden/pixels/*.gif */
+ * seeds: tests/golden/pixels/?*.gif */
 #include "picture.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

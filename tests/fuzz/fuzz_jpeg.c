@@ -1,5 +1,5 @@
 /* Any bytes as a JPEG file.
- * seeds: tests/golden/pixels/*.jpg */
+ * seeds: tests/golden/pixels/?*.jpg */
 #include "picture.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

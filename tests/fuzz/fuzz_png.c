@@ -1,5 +1,5 @@
 /* Any bytes as a PNG file.
- * seeds: tests/golden/pixels/*.png */
+ * seeds: tests/golden/pixels/?*.png */
 #include "picture.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,5 +1,5 @@
 /* Any bytes as a TIFF file.
- * seeds: tests/golden/pixels/*.tiff */
+ * seeds: tests/golden/pixels/?*.tiff */
 #include "picture.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,5 +1,5 @@
 /* Any bytes as a WebP file.
- * seeds: tests/golden/pixels/*.webp */
+ * seeds: tests/golden/pixels/?*.webp */
 #include "picture.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
