@@ -108,6 +108,21 @@ def stand_ins():
     return sorted(rows)
 
 
+def newest_stand_ins():
+    """The same for what only OpenCLIP's `regex` module knows: letters and numbers newer still."""
+    import regex
+
+    rows = []
+    for category, instead in (("L", {2: 0x561, 3: 0x3041, 4: 0x10000}), ("N", {4: 0x10107})):
+        known = matching(r"\p{%s}" % category)
+        pattern = regex.compile(r"\p{%s}" % category)
+        for a, b in ranges(c for c in POINTS if c not in known and pattern.match(chr(c))):
+            for c in (a, b):
+                assert len(chr(c).encode()) == len(chr(a).encode())
+            rows.append((a, b, instead[len(chr(a).encode())]))
+    return sorted(rows)
+
+
 def scripts():
     """Group numbers by probing: two neighbours of one script are not split."""
     split = pre_tokenizers.UnicodeScripts()
@@ -156,6 +171,10 @@ def main():
             file.write("    " + " ".join(f"{{0x{a:x}, 0x{b:x}}}," for a, b in rows[i : i + 8]) + "\n")
         file.write("};\n\n/* Characters newer than Unicode 14, and what stands in for them */\nstatic const vlm_range_value stand_ins[] = {\n")
         rows = stand_ins()
+        for i in range(0, len(rows), 6):
+            file.write("    " + " ".join(f"{{0x{a:x}, 0x{b:x}, 0x{v:x}}}," for a, b, v in rows[i : i + 6]) + "\n")
+        file.write("};\n\n/* The same, for what only the regex module knows */\nstatic const vlm_range_value newest_stand_ins[] = {\n")
+        rows = newest_stand_ins()
         for i in range(0, len(rows), 6):
             file.write("    " + " ".join(f"{{0x{a:x}, 0x{b:x}, 0x{v:x}}}," for a, b, v in rows[i : i + 6]) + "\n")
         file.write("};\n\n/* UnicodeScripts; 0: any */\nstatic const vlm_range_value scripts[] = {\n")

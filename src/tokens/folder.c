@@ -11,6 +11,7 @@
 #include "base/memory.h"
 #include "formats/json.h"
 #include "tokens/engine.h"
+#include "tokens/scan.h"
 
 typedef enum tokenizer_class { FAMILY_FILE, FAMILY_CLIP, FAMILY_GPT2, FAMILY_ROBERTA, FAMILY_BERT, FAMILY_LLAMA, FAMILY_QWEN2, FAMILY_OTHER } tokenizer_class;
 
@@ -241,14 +242,7 @@ static vlm_status vocab_text(vlm_text *out, const vlm_mapping *file, const char 
         while (n > 0 && (at[n - 1] == ' ' || (at[n - 1] >= 9 && at[n - 1] <= 13)))
             n--;
         vlm_text_puts(out, line ? ",\"" : "\"");
-        for (size_t i = 0; i < n; i++) {
-            if (at[i] == '"' || at[i] == '\\')
-                vlm_text_puts(out, "\\");
-            if ((unsigned char)at[i] < 0x20)
-                vlm_text_printf(out, "\\u%04x", (unsigned)at[i]);
-            else
-                vlm_text_append(out, at + i, 1);
-        }
+        vlm_text_put_json(out, at, n);
         vlm_text_printf(out, "\":%zu", line);
         at = next;
     }
@@ -462,50 +456,83 @@ static vlm_status add_numbered(vlm_tokenizer *tokenizer, const sources *s, token
     return status;
 }
 
-static vlm_status add_unless_there(vlm_tokenizer *tokenizer, const json_t *value, vlm_error *error)
+/* The reference's tokens_to_add: a value is left out when its content was an added token before, or when the
+ * same value (not only the same content) is in the list. Later ones change what earlier ones said. */
+typedef struct additions {
+    vlm_tokenizer *tokenizer;
+    size_t n_before;
+    json_t *list;
+    vlm_error *error;
+} additions;
+
+static vlm_status add_if_new(additions *all, json_t *value)
 {
     const json_t *content = json_is_object(value) ? json_object_get(value, "content") : value;
-    if (!json_is_string(content) || vlm_added_by_content(&tokenizer->added, json_string_value(content), json_string_length(content)))
+    if (!json_is_string(content))
         return VLM_OK;
-    return add_value(tokenizer, value, true, error);
+    for (size_t i = 0; i < all->n_before; i++) {
+        const vlm_added_token *old = &all->tokenizer->added.tokens[i];
+        if (old->length == json_string_length(content) && memcmp(old->content, json_string_value(content), old->length) == 0)
+            return VLM_OK;
+    }
+    for (size_t i = 0; i < json_array_size(all->list); i++)
+        if (json_equal(json_array_get(all->list, i), value))
+            return VLM_OK;
+    if (json_array_append(all->list, value) != 0)
+        return vlm_fail_memory(all->error, 64, "opening a tokenizer");
+    return add_value(all->tokenizer, value, true, all->error);
+}
+
+static vlm_status add_named(additions *all, const json_t *config, tokenizer_class family)
+{
+    vlm_status status = VLM_OK;
+    for (size_t i = 0; i < VLM_TOKEN_SPECIALS && status == VLM_OK; i++) {
+        json_t *value = json_object_get(config, special_names[special_order[i]]);
+        const char *fallback = family_specials[family][special_order[i]];
+        if (value) {
+            status = add_if_new(all, value);
+        } else if (fallback) {
+            json_t *string = json_string(fallback);
+            status = string ? add_if_new(all, string) : vlm_fail_memory(all->error, 64, "opening a tokenizer");
+            json_decref(string);
+        }
+    }
+    return status;
+}
+
+static bool is_other_special(const char *key)
+{
+    size_t n = strlen(key);
+    for (size_t i = 0; i < VLM_TOKEN_SPECIALS; i++)
+        if (strcmp(key, special_names[i]) == 0)
+            return false;
+    return n > 6 && strcmp(key + n - 6, "_token") == 0;
 }
 
 /* Special tokens by name, the class's defaults, other "..._token" keys, then the lists of extra ones. */
 static vlm_status add_specials(vlm_tokenizer *tokenizer, const sources *s, tokenizer_class family, vlm_error *error)
 {
-    vlm_status status = VLM_OK;
-    for (size_t i = 0; i < VLM_TOKEN_SPECIALS && status == VLM_OK; i++) {
-        const json_t *value = json_object_get(s->config, special_names[special_order[i]]);
-        const char *fallback = family_specials[family][special_order[i]];
-        if (value) {
-            status = add_unless_there(tokenizer, value, error);
-        } else if (fallback && !vlm_added_by_content(&tokenizer->added, fallback, strlen(fallback))) {
-            vlm_added_token token = {.content = (char *)(uintptr_t)fallback, .length = strlen(fallback), .special = true};
-            status = vlm_added_add(tokenizer, &token, error);
-        }
-    }
+    additions all = {tokenizer, tokenizer->added.count, json_array(), error};
+    vlm_status status = all.list ? add_named(&all, s->config, family) : vlm_fail_memory(error, 64, "opening a tokenizer");
     const char *key;
     json_t *value;
     json_object_foreach(s->config, key, value)
     {
-        size_t n = strlen(key);
-        bool named = false;
-        for (size_t i = 0; i < VLM_TOKEN_SPECIALS; i++)
-            named = named || strcmp(key, special_names[i]) == 0;
-        if (status == VLM_OK && !named && n > 6 && strcmp(key + n - 6, "_token") == 0)
-            status = add_unless_there(tokenizer, value, error);
+        if (status == VLM_OK && is_other_special(key))
+            status = add_if_new(&all, value);
     }
     json_t *extra = json_object_get(s->config, "extra_special_tokens");
     if (!json_array_size(extra) && !json_object_size(extra))
         extra = json_object_get(s->config, "additional_special_tokens");
     for (size_t i = 0; i < json_array_size(extra) && status == VLM_OK; i++)
-        status = add_unless_there(tokenizer, json_array_get(extra, i), error);
+        status = add_if_new(&all, json_array_get(extra, i));
     if (json_is_object(extra))
         json_object_foreach(extra, key, value)
         {
             if (status == VLM_OK)
-                status = add_unless_there(tokenizer, value, error);
+                status = add_if_new(&all, value);
         }
+    json_decref(all.list);
     return status;
 }
 

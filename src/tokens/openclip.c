@@ -1,7 +1,8 @@
 /* OpenCLIP's tokenizers: its own, on the merges of bpe_simple_vocab_16e6.txt.gz, or a transformers one behind
  * its cleaning. Matches open_clip 3.3 (factory.get_tokenizer, tokenizer.SimpleTokenizer, HFTokenizer).
  * Trap: its two special tokens count in a text only where its word pattern finds them whole ("!<start_of_text>"
- * is punctuation and words), so they are pieces of the model here and not added tokens. */
+ * is punctuation and words), so they are pieces of the model here and not added tokens. And U+0345 falls
+ * through its case-insensitive pattern: it is a mark, and its capital a letter. */
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
@@ -11,6 +12,7 @@
 #include "base/memory.h"
 #include "formats/json.h"
 #include "tokens/engine.h"
+#include "tokens/scan.h"
 
 static const char merges_name[] = "bpe_simple_vocab_16e6.txt.gz";
 
@@ -31,7 +33,7 @@ extern const unsigned char vlm_openclip_merges_end[] __attribute__((visibility("
 static const char *const specials[] = {"<start_of_text>", "<end_of_text>", NULL};
 
 static const char parts[] =
-    "{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?i:<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\\\\p{L}]+|[\\\\p{N}]|[^\\\\s\\\\p{L}\\\\p{N}]+)\"},"
+    "{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?i:<start_of_text>|<end_of_text>|'s|'t|'re|'ve|'m|'ll|'d|[\\\\p{L}]+|[\\\\p{N}]|[^\\\\s\\\\p{L}\\\\p{N}\\\\u0345]+)\"},"
     "\"behavior\":\"Removed\",\"invert\":true},{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}]},"
     "\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"end_of_word_suffix\":\"</w>\"}}";
 
@@ -63,15 +65,6 @@ static vlm_status unpack(vlm_text *out, const unsigned char *data, size_t size, 
     return VLM_OK;
 }
 
-static void put_key(vlm_text *out, const char *s, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (s[i] == '"' || s[i] == '\\')
-            vlm_text_puts(out, "\\");
-        vlm_text_append(out, s + i, 1);
-    }
-}
-
 /* 256 byte characters in GPT-2's order (the visible ones first), the same ending a word, one token a merge, the
  * specials. */
 static void write_vocab(vlm_text *out, const char *merges, size_t length)
@@ -87,7 +80,7 @@ static void write_vocab(vlm_text *out, const char *merges, size_t length)
                     continue;
                 vlm_text_put_utf8(&token, c);
                 vlm_text_puts(out, id ? ",\"" : "\"");
-                put_key(out, token.data ? token.data : "", token.length);
+                vlm_text_put_json(out, token.data ? token.data : "", token.length);
                 vlm_text_printf(out, "%s\":%zu", ending ? "</w>" : "", id++);
                 out->failed = out->failed || token.failed;
                 vlm_text_free(&token);
@@ -98,8 +91,8 @@ static void write_vocab(vlm_text *out, const char *merges, size_t length)
         if (!space)
             break;
         vlm_text_puts(out, ",\"");
-        put_key(out, at, (size_t)(space - at));
-        put_key(out, space + 1, (size_t)(stop - space - 1));
+        vlm_text_put_json(out, at, (size_t)(space - at));
+        vlm_text_put_json(out, space + 1, (size_t)(stop - space - 1));
         vlm_text_printf(out, "\":%zu", id++);
         at = stop + 1;
     }
@@ -131,6 +124,9 @@ static vlm_status build(vlm_tokenizer **out, const unsigned char *data, size_t s
     vlm_tokenizer *tokenizer = *out;
     int64_t start = vlm_tokenizer_id(tokenizer, specials[0], strlen(specials[0])), end = vlm_tokenizer_id(tokenizer, specials[1], strlen(specials[1]));
     tokenizer->model.whole = specials;
+    for (size_t i = 0; i < tokenizer->pretokenizers.count; i++)
+        if (tokenizer->pretokenizers.items[i].pattern)
+            vlm_pattern_set_newest(tokenizer->pretokenizers.items[i].pattern);
     tokenizer->special[VLM_TOKEN_BOS] = start;
     tokenizer->special[VLM_TOKEN_EOS] = end;
     tokenizer->special[VLM_TOKEN_PAD] = 0; /* OpenCLIP pads with zeros */

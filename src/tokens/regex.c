@@ -28,6 +28,7 @@ struct vlm_pattern {
     pcre2_code *code; /* NULL: the literal */
     char *literal;
     size_t length;
+    bool newest;
 };
 
 /* --- from Oniguruma to PCRE2 ------------------------------------------------------------------------- */
@@ -566,6 +567,11 @@ vlm_status vlm_pattern_regex(vlm_pattern **out, const char *regex, size_t length
     return status;
 }
 
+void vlm_pattern_set_newest(vlm_pattern *pattern)
+{
+    pattern->newest = true;
+}
+
 void vlm_pattern_free(vlm_pattern *pattern)
 {
     if (!pattern)
@@ -621,7 +627,7 @@ vlm_status vlm_pattern_find_all(const vlm_pattern *pattern, vlm_matcher *m, cons
     if (status != VLM_OK)
         return status;
     m->stand_in.length = 0;
-    if (vlm_unicode_stand_in(&m->stand_in, text, length)) {
+    if (vlm_unicode_stand_in(&m->stand_in, text, length, pattern->newest)) {
         if (m->stand_in.failed)
             return vlm_fail_memory(error, length, "matching a pattern");
         text = m->stand_in.data;

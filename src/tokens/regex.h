@@ -26,6 +26,8 @@ typedef struct vlm_matcher {
 /* `where` is what errors call the pattern. */
 vlm_status vlm_pattern_regex(vlm_pattern **pattern, const char *regex, size_t length, const char *where, vlm_error *error);
 vlm_status vlm_pattern_literal(vlm_pattern **pattern, const char *literal, size_t length, const char *where, vlm_error *error);
+/* The text's characters are as new as OpenCLIP's regular expressions know them, not the other reference's. */
+void vlm_pattern_set_newest(vlm_pattern *pattern);
 void vlm_pattern_free(vlm_pattern *pattern);
 
 /* All matches in text[0, length), left to right, into matcher->found. Text must be UTF-8. An empty match

@@ -225,3 +225,15 @@ vlm_status vlm_scan_skip(vlm_scan *scan)
     } while (depth > 0);
     return VLM_OK;
 }
+
+void vlm_text_put_json(vlm_text *out, const char *string, size_t length)
+{
+    for (size_t i = 0; i < length; i++) {
+        if (string[i] == '"' || string[i] == '\\')
+            vlm_text_puts(out, "\\");
+        if ((unsigned char)string[i] < 0x20)
+            vlm_text_printf(out, "\\u%04x", (unsigned)string[i]);
+        else
+            vlm_text_append(out, string + i, 1);
+    }
+}

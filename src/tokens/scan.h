@@ -31,4 +31,7 @@ vlm_status vlm_scan_number(vlm_scan *scan, double *number);
 /* Any value, by its brackets and quotes alone. */
 vlm_status vlm_scan_skip(vlm_scan *scan);
 
+/* Write a string's inside as JSON wants it: quotes, backslashes and control characters escaped. */
+void vlm_text_put_json(vlm_text *out, const char *string, size_t length);
+
 #endif

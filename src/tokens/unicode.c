@@ -268,18 +268,21 @@ size_t vlm_grapheme_end(const char *text, size_t length, size_t at)
     return at;
 }
 
-bool vlm_unicode_stand_in(vlm_text *out, const char *text, size_t length)
+bool vlm_unicode_stand_in(vlm_text *out, const char *text, size_t length, bool newest)
 {
     bool found = false;
     size_t copied = 0;
+    unsigned char lead = newest ? 0xd5 : 0xe0; /* of the first character in the tables */
     for (size_t i = 0; i < length;) {
-        if ((unsigned char)text[i] < 0xe0) { /* none is shorter than three bytes */
+        if ((unsigned char)text[i] < lead) {
             i++;
             continue;
         }
         unsigned c;
         size_t n = vlm_utf8_decode(&c, text + i, length - i);
-        uint32_t instead = c >= stand_ins[0].first ? range_value(stand_ins, COUNT(stand_ins), c) : 0;
+        uint32_t instead = range_value(stand_ins, COUNT(stand_ins), c);
+        if (!instead && newest)
+            instead = range_value(newest_stand_ins, COUNT(newest_stand_ins), c);
         if (instead) {
             vlm_text_append(out, text + copied, i - copied);
             vlm_text_put_utf8(out, instead);

@@ -33,7 +33,8 @@ void vlm_unicode_normalize(vlm_text *out, const char *text, size_t length, bool 
 size_t vlm_grapheme_end(const char *text, size_t length, size_t at);
 
 /* Write text to out with each character that PCRE2 is too old for replaced by one of the same category and
- * length in UTF-8. False, and nothing written, when there is none. */
-bool vlm_unicode_stand_in(vlm_text *out, const char *text, size_t length);
+ * length in UTF-8. False, and nothing written, when there is none. newest: of those too that only OpenCLIP's
+ * regular expressions know. */
+bool vlm_unicode_stand_in(vlm_text *out, const char *text, size_t length, bool newest);
 
 #endif
