@@ -41,6 +41,7 @@ enum {
     VLM_PART_VISION = 1 << 0,    /* pictures to vectors: config, weights of the vision tower */
     VLM_PART_TEXT = 1 << 1,      /* text to vectors: config, weights of the text tower */
     VLM_PART_TOKENIZER = 1 << 2, /* text to ids */
+    VLM_PART_LANGUAGE = 1 << 4,  /* a language model: text to text */
     VLM_PART_PIXELS = 1 << 3     /* picture to pixels: preprocessor_config.json or its kin */
 };
 

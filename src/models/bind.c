@@ -164,6 +164,23 @@ vlm_tensor *vlm_bind_values(vlm_binder *binder, vlm_parameter_kind kind, size_t 
     return tensor;
 }
 
+vlm_tensor *vlm_bind_unequal(vlm_binder *binder, const char *const *names, const size_t *lengths, size_t n_parts)
+{
+    vlm_tensor *whole = NULL;
+    size_t total = 0, at = 0;
+    for (size_t i = 0; i < n_parts; i++)
+        total += lengths[i];
+    float *values = vlm_binder_alloc(binder, total, sizeof *values);
+    for (size_t i = 0; i < n_parts && !vlm_binder_failed(binder); at += lengths[i++]) {
+        vlm_tensor *part = vlm_bind_values(binder, VLM_PARAMETER_VECTOR, 1, &names[i], 1, &lengths[i]);
+        if (part)
+            memcpy(values + at, part->data, lengths[i] * sizeof *values);
+    }
+    if (!vlm_binder_failed(binder) && (whole = new_tensor(binder, VLM_F32, 1, &total, names[0])))
+        whole->data = values;
+    return whole;
+}
+
 vlm_tensor *vlm_bind_table(vlm_binder *binder, const char *name, size_t rows, size_t width)
 {
     const size_t shape[2] = {rows, width};
@@ -448,4 +465,19 @@ vlm_text_tower *vlm_new_text(vlm_binder *binder)
 {
     binder->in_vision = false;
     return binder->network->text = vlm_binder_alloc(binder, 1, sizeof *binder->network->text);
+}
+
+vlm_language *vlm_new_language(vlm_binder *binder)
+{
+    binder->in_vision = false;
+    vlm_language *language = binder->network->language = vlm_binder_alloc(binder, 1, sizeof *language);
+    if (language)
+        language->head_scale = 1;
+    return language;
+}
+
+void vlm_bind_head(vlm_binder *binder, vlm_language *language, const char *name, const char *table)
+{
+    vlm_matrix_source source = {.kind = VLM_PARAMETER_MATRIX, .n_parts = 1, .names = {name && vlm_binder_has(binder, name) ? name : table}, .rows = {language->vocabulary}, .k = language->embedding};
+    language->head.weight = vlm_bind_matrix(binder, &source);
 }

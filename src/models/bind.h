@@ -46,6 +46,9 @@ vlm_tensor *vlm_bind_values(vlm_binder *binder, vlm_parameter_kind kind, size_t 
 /* A table that is looked up by rows [rows, width]; stays in the file for inference where its type allows. */
 vlm_tensor *vlm_bind_table(vlm_binder *binder, const char *name, size_t rows, size_t width);
 
+/* Vectors of different lengths, stacked (biases of q, k and v with fewer key heads). */
+vlm_tensor *vlm_bind_unequal(vlm_binder *binder, const char *const *names, const size_t *lengths, size_t n_parts);
+
 /* <name>.weight [n, k] and <name>.bias (when bias). */
 vlm_linear vlm_bind_linear(vlm_binder *binder, vlm_parameter_kind kind, const char *name, size_t n, size_t k, bool bias);
 /* <name>.weight and <name>.bias [n]; the old names gamma and beta are taken too. */
@@ -83,11 +86,18 @@ void vlm_build_clip_text(vlm_binder *binder, const json_t *config);
 void vlm_build_vit(vlm_binder *binder, const json_t *config);
 void vlm_build_siglip(vlm_binder *binder, const json_t *config);
 void vlm_build_distilbert(vlm_binder *binder, const json_t *config);
+void vlm_build_opt(vlm_binder *binder, const json_t *config);
+void vlm_build_llama(vlm_binder *binder, const json_t *config); /* and Mistral */
+void vlm_build_gpt2(vlm_binder *binder, const json_t *config);
+void vlm_build_t5(vlm_binder *binder, const json_t *config);
 void vlm_build_openclip(vlm_binder *binder, const json_t *model_cfg, bool force_quick_gelu);
 
 /* Shared by CLIP and SigLIP: class token NULL without a name, positions [tokens, width]. */
 size_t vlm_vision_tokens(const vlm_vision_tower *tower);
 vlm_vision_tower *vlm_new_vision(vlm_binder *binder);
 vlm_text_tower *vlm_new_text(vlm_binder *binder);
+vlm_language *vlm_new_language(vlm_binder *binder);
+/* The head: its own matrix when the checkpoint has it (NULL name: never), else the token table's. */
+void vlm_bind_head(vlm_binder *binder, vlm_language *language, const char *name, const char *table);
 
 #endif

@@ -24,6 +24,11 @@ static const family families[] = {
     {"siglip", "siglip", VLM_PART_VISION | VLM_PART_TEXT, vlm_build_siglip},
     {"vit", "vit", VLM_PART_VISION, vlm_build_vit},
     {"distilbert", "distilbert", VLM_PART_TEXT, vlm_build_distilbert},
+    {"opt", "opt", VLM_PART_LANGUAGE, vlm_build_opt},
+    {"llama", "llama", VLM_PART_LANGUAGE, vlm_build_llama},
+    {"mistral", "mistral", VLM_PART_LANGUAGE, vlm_build_llama},
+    {"gpt2", "gpt2", VLM_PART_LANGUAGE, vlm_build_gpt2},
+    {"t5", "t5", VLM_PART_LANGUAGE, vlm_build_t5},
 };
 
 static const family *find_family(const json_t *config, const char *where, vlm_error *error)
@@ -38,7 +43,7 @@ static const family *find_family(const json_t *config, const char *where, vlm_er
     for (size_t i = 0; type && i < sizeof families / sizeof *families; i++)
         if (strcmp(type, families[i].model_type) == 0)
             return &families[i];
-    vlm_fail(error, VLM_ERR_UNSUPPORTED, "%s: model_type \"%s\"; clip, clip_vision_model, clip_text_model, siglip, vit and distilbert are known",
+    vlm_fail(error, VLM_ERR_UNSUPPORTED, "%s: model_type \"%s\"; clip, clip_vision_model, clip_text_model, siglip, vit, distilbert, opt, llama, mistral, gpt2 and t5 are known",
              where, type ? type : "(none)");
     return NULL;
 }
@@ -46,11 +51,12 @@ static const family *find_family(const json_t *config, const char *where, vlm_er
 /* Narrow the asked parts to what the family has; it must have at least one of them. */
 static vlm_status choose_parts(vlm_network_options *options, const family *row, const char *where, vlm_error *error)
 {
-    unsigned towers = VLM_PART_VISION | VLM_PART_TEXT, asked = options->parts & towers ? options->parts & towers : towers;
+    unsigned towers = VLM_PART_VISION | VLM_PART_TEXT | VLM_PART_LANGUAGE, asked = options->parts & towers ? options->parts & towers : towers;
     options->parts = asked & row->parts;
     if (options->parts)
         return VLM_OK;
-    return vlm_fail(error, VLM_ERR_UNSUPPORTED, "%s: this %s model has no %s tower", where, row->name, asked & VLM_PART_TEXT ? "text" : "vision");
+    return vlm_fail(error, VLM_ERR_UNSUPPORTED, "%s: this %s model has no %s", where, row->name,
+                    asked & VLM_PART_LANGUAGE ? "language model" : asked & VLM_PART_TEXT ? "text tower" : "vision tower");
 }
 
 static vlm_status begin(vlm_network **network, vlm_binder *binder, vlm_error *error)

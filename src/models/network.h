@@ -55,6 +55,23 @@ typedef struct vlm_text_tower {
     vlm_activation projection_activation;
 } vlm_text_tower;
 
+/* A language model: a decoder, behind an encoder or alone. */
+typedef struct vlm_language {
+    size_t width, embedding; /* embedding: of the token table, where it is not the width (OPT-350m) */
+    size_t vocabulary, context_length; /* context_length: tokens that positions exist for; SIZE_MAX: no end (T5) */
+    vlm_tensor *tokens;      /* [vocabulary, embedding] */
+    vlm_tensor *positions;   /* [positions, width] or NULL */
+    size_t position_offset;  /* OPT begins at row 2 */
+    vlm_linear project_in, project_out; /* OPT-350m; weight NULL: none */
+    vlm_norm after;
+    vlm_transformer body;
+    vlm_linear head;         /* [vocabulary, embedding] */
+    float head_scale;        /* of what goes into the head: T5 with a tied one; 1 elsewhere */
+    vlm_transformer encoder; /* n_blocks 0: none */
+    vlm_norm encoder_after;
+    int32_t start_id;        /* that a decoder behind an encoder begins with */
+} vlm_language;
+
 enum { VLM_MAX_PARTS = 3 };
 
 typedef enum vlm_parameter_kind {
@@ -81,6 +98,7 @@ typedef struct vlm_network {
     const char *family, *layout;
     vlm_vision_tower *vision; /* NULL: none was asked for, or the model has none */
     vlm_text_tower *text;
+    vlm_language *language;
     vlm_tensor *logit_scale, *logit_bias; /* [1], the logarithm; NULL: none */
     char **labels;
     size_t n_labels;
@@ -112,5 +130,13 @@ vlm_tensor *vlm_vision_forward(vlm_context *context, const vlm_vision_tower *tow
 /* pipeline/text_encoder.c: ids of spans.n texts -> raw vectors [spans.n, embedding]. Tokens after the one
  * that is pooled cannot matter in a causal tower: leave them out. */
 vlm_tensor *vlm_text_forward(vlm_context *context, const vlm_text_tower *tower, const int32_t *ids, vlm_spans spans);
+
+/* pipeline/llm.c: ids -> rows [rows, embedding] of the token table. */
+vlm_tensor *vlm_language_embed(vlm_context *context, const vlm_language *language, const int32_t *ids, size_t n);
+/* Rows of spans.n sequences, each following what its slot of memory->cache holds -> logits of the rows wanted
+ * [n_wanted, vocabulary]; wanted counts rows of x. */
+vlm_tensor *vlm_language_read(vlm_context *context, const vlm_language *language, vlm_tensor *x, vlm_spans spans, const vlm_memory *memory, const size_t *wanted, size_t n_wanted);
+/* Rows through the encoder -> [rows, width]; scratch: a cache of one layer with room for each sequence. */
+vlm_tensor *vlm_language_encode(vlm_context *context, const vlm_language *language, vlm_tensor *x, vlm_spans spans, const vlm_memory *scratch);
 
 #endif
