@@ -1,30 +1,46 @@
 /* y = activation(x w^T + b) + residual: forward and backward.
  * x [m, k], w [n, k], b [n], residual [m, n] -> y [m, n]. Matches torch.nn.functional.linear.
  * A loaded model's weights are packed once; a trained parameter is plain rows and is packed by each pass. */
+#include <string.h>
+
 #include "layers/ops.h"
 
-enum { SUMMED_ROWS = 1024 };
+enum { SUMMED_ROWS = 1024, BIAS_ROWS = 128 };
 
 typedef struct linear_saved {
     vlm_tensor *x, *y, *weight, *bias, *residual;
 } linear_saved;
 
 typedef struct bias_job {
-    float *grad;
+    const vlm_kernels *kernels;
+    float *partial; /* [runs, n] */
     const float *dy;
-    size_t rows, n;
+    size_t n;
 } bias_job;
 
-/* Columns are split, rows are summed in order: the same bits for any number of threads. */
-static void add_bias_gradient(void *argument, size_t first, size_t last, size_t thread)
+static void sum_rows(void *argument, size_t first, size_t last, size_t thread)
 {
     (void)thread;
     const bias_job *job = argument;
-    for (size_t row = 0; row < job->rows; row++) {
-        const float *dy = job->dy + row * job->n;
-        for (size_t j = first; j < last; j++)
-            job->grad[j] += dy[j];
-    }
+    float *sum = job->partial + first / BIAS_ROWS * job->n;
+    memcpy(sum, job->dy + first * job->n, job->n * sizeof *sum);
+    for (size_t row = first + 1; row < last; row++)
+        job->kernels->add(sum, sum, job->dy + row * job->n, job->n);
+}
+
+/* db [n] += the sum of dy's rows: runs of rows, then the runs in order, whatever thread made them. */
+static void add_bias_gradient(vlm_context *context, vlm_tensor *bias, const float *dy, size_t rows, size_t n)
+{
+    size_t runs = (rows + BIAS_ROWS - 1) / BIAS_ROWS;
+    float *grad = vlm_grad_zeroed(context, bias);
+    vlm_arena_mark mark = vlm_arena_get_mark(&context->values);
+    bias_job job = {context->kernels, vlm_context_floats(context, runs * n), dy, n};
+    if (vlm_context_failed(context))
+        return;
+    vlm_parallel(context, rows, BIAS_ROWS, sum_rows, &job);
+    for (size_t i = 0; i < runs; i++)
+        context->kernels->add(grad, grad, job.partial + i * n, n);
+    vlm_arena_rewind(&context->values, mark);
 }
 
 /* dw [n, k] += dy^T [n, m] x [m, k]. The sum over rows is cut into runs, by its length alone, so that what a
@@ -66,11 +82,8 @@ static void linear_backward(vlm_context *context, void *argument)
     }
     if (w->wants_grad)
         add_weight_gradient(context, w, x, dy, n);
-    if (saved->bias && saved->bias->wants_grad) {
-        bias_job job = {vlm_grad_zeroed(context, saved->bias), dy, m, n};
-        if (job.grad)
-            vlm_parallel(context, n, 64, add_bias_gradient, &job);
-    }
+    if (saved->bias && saved->bias->wants_grad)
+        add_bias_gradient(context, saved->bias, dy, m, n);
     if (saved->residual && saved->residual->wants_grad) {
         if (!saved->residual->grad) { /* dy is spent: the residual takes it over */
             saved->residual->grad = saved->y->grad;

@@ -45,6 +45,17 @@ typedef struct prepare_job {
     float *rows; /* per thread [PREPARED_TOGETHER, k], where x is not contiguous along k; else NULL */
 } prepare_job;
 
+/* out [n, k] contiguous, from values in any order; by squares, so that both sides use whole cache lines. */
+static void collect_rows(float *out, const float *x, size_t x_row, size_t x_k, size_t n, size_t k)
+{
+    for (size_t first = 0; first < k; first += PREPARED_TOGETHER) {
+        size_t last = k - first < PREPARED_TOGETHER ? k : first + PREPARED_TOGETHER;
+        for (size_t i = 0; i < n; i++)
+            for (size_t j = first; j < last; j++)
+                out[i * k + j] = x[i * x_row + j * x_k];
+    }
+}
+
 static void prepare_rows(void *argument, size_t first, size_t last, size_t thread)
 {
     const prepare_job *job = argument;
@@ -52,9 +63,7 @@ static void prepare_rows(void *argument, size_t first, size_t last, size_t threa
     size_t ldx = job->x_row;
     if (job->rows) {
         float *rows = job->rows + thread * PREPARED_TOGETHER * job->k;
-        for (size_t j = 0; j < job->k; j++)
-            for (size_t i = 0; i < last - first; i++)
-                rows[i * job->k + j] = x[i * job->x_row + j * job->x_k];
+        collect_rows(rows, x, job->x_row, job->x_k, last - first, job->k);
         x = rows;
         ldx = job->k;
     }
