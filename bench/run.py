@@ -44,10 +44,10 @@ class Bench:
         if not os.path.exists(os.path.join(folder, "model.safetensors")):
             if name == "clip-b32":
                 make_model.make("clip", folder, 1, "real")
-            else:  # the size of the embedded model
+            else:  # the size of the embedded model (recipes/embedded-clip/config.json)
                 make_model.make("clip", folder, 2, "real", n_merges=1534, projection_dim=192,
-                    vision=dict(hidden_size=192, intermediate_size=768, num_hidden_layers=6, num_attention_heads=3, image_size=64, patch_size=8),
-                    text=dict(hidden_size=128, intermediate_size=512, num_hidden_layers=4, num_attention_heads=2, max_position_embeddings=24))  # fmt: skip
+                    vision=dict(hidden_size=192, intermediate_size=768, num_hidden_layers=6, num_attention_heads=3, image_size=64, patch_size=16),
+                    text=dict(hidden_size=128, intermediate_size=512, num_hidden_layers=3, num_attention_heads=2, max_position_embeddings=16))  # fmt: skip
         return folder
 
     def picture(self, width, height):

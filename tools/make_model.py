@@ -421,6 +421,7 @@ def make_vit(out, seed, size="tiny", model_class="ViTForImageClassification", **
     preprocessor = s.pop("preprocessor", "ViT")
     pixels_size = s.pop("pixels_size", None) or s["image_size"]
     labels = ["tench", "cat, domestic cat", "Hund", "tree frog", "cup"] + [f"thing {i}" for i in range(5, n_labels)]
+    labels = s.pop("labels", labels)
     classifier = model_class == "ViTForImageClassification"
     if classifier:
         s.update(id2label=dict(enumerate(labels[:n_labels])), label2id={v: i for i, v in enumerate(labels[:n_labels])})

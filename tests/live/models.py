@@ -9,10 +9,13 @@ import dump_reference
 import make_model
 from common import PLAIN_TEXTS, cosine, random_picture, relative_difference
 
-# Where the tolerances come from: f32 is what the project promises (both sides sum in float32, in another order);
-# f16 keeps 11 bits of a weight, bf16 8 bits of weights and of what is multiplied with them; q8 is promised as a cosine.
-TOLERANCE = {"f32": 1e-5, "f16": 1e-3, "bf16": 4e-2}
-Q8_COSINE = 0.999
+# Where the tolerances come from: f32 is what the project promises (both sides sum in float32, in another order).
+# f16 changes weights alone, so it must equal the reference with matrices rounded to f16 as closely as f32 does;
+# against the unrounded reference it is promised to 1e-3 on real sizes, and these tiny towers average over less.
+# bf16 keeps 8 bits of weights, and of activations where the CPU multiplies it. q8 is promised as a cosine of 0.999
+# on real sizes (see check_bare_checkpoint); sums over 8 to 80 values average less of it away.
+TOLERANCE = {"f32": 1e-5, "f16": 3e-3, "bf16": 2e-2}
+Q8_COSINE = 0.998
 
 # Kind and settings; each is made with a seed of its own on each run.
 PLAN = [
@@ -102,6 +105,18 @@ def check_model(session, name, folder):
     elif reference.vision and reference.text and not reference.logit_bias:
         check_zero_shot(session, name, folder, reference, wanted, paths, texts)
     check_verify(session, name, folder, paths, texts)
+    check_rounded(session, name, folder, reference, arguments, paths, texts)
+
+
+def check_rounded(session, name, folder, reference, arguments, paths, texts):
+    got = by_input(session.vlm("embed", "-m", folder, "--dtype", "f16", "--raw", *arguments))
+    reference.round_matrices(torch.float16)
+    for p in paths:
+        wanted = reference.image(p)["vision.vector"].numpy()
+        session.close(f"{name}: f16 is f32 with rounded matrices, {os.path.basename(p)}", got[p], wanted, 1e-5, "difference of f16 vectors from rounded matrices")
+    for t in texts:
+        wanted = reference.words(t)["text.vector"].numpy()
+        session.close(f"{name}: f16 is f32 with rounded matrices, {t!r}", got[t], wanted, 1e-5, "difference of f16 vectors from rounded matrices")
 
 
 def check_dtypes(session, name, folder, arguments, wanted):
