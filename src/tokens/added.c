@@ -175,6 +175,8 @@ bool vlm_added_find(const vlm_added *added, const vlm_trie *trie, const char *te
                 break;
             *start = before;
         }
+        if (token->lstrip && *start < taken) /* a token before has taken these spaces */
+            *start = taken;
         while (token->rstrip && *end < length) {
             size_t n = vlm_utf8_decode(&c, text + *end, length - *end);
             if (!vlm_is_white_space(c))

@@ -247,7 +247,8 @@ const vlm_added_token *vlm_added_by_content(const vlm_added *added, const char *
 const vlm_added_token *vlm_added_by_id(const vlm_added *added, uint32_t id);
 
 /* The next added token in text[from, length); false when there is none. *start and *end include the white
- * space that lstrip and rstrip take; `taken` is where the previous match ended. *resume is where to go on. */
+ * space that lstrip and rstrip take; `taken` is where the previous match ended. *resume is where to go on.
+ * *start >= *end: others have taken all of its text, and it does not count. */
 bool vlm_added_find(const vlm_added *added, const vlm_trie *trie, const char *text, size_t length, size_t from, size_t taken, size_t *start, size_t *end, size_t *resume, const vlm_added_token **token);
 
 /* --- post-processor and decoder --------------------------------------------------------------------- */

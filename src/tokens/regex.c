@@ -18,6 +18,8 @@
 #include "tokens/unicode.h"
 
 #define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+/* \w and \b outside of classes: Oniguruma takes Latin-1's superscripts and fractions in there alone. */
+#define LOOSE_WORD WORD "\\xb2\\xb3\\xb9\\xbc-\\xbe"
 
 enum {
     MATCH_LIMIT = 2000000, /* steps of backtracking for one match: far above any sane pattern's need */
@@ -159,11 +161,11 @@ static vlm_status unicode_escape(translation *t, vlm_text *out)
 }
 
 /* The shorthands that mean a set: items of a class, and whether their complement is meant. */
-static bool shorthand(char c, const char **items, bool *negated)
+static bool shorthand(char c, bool in_class, const char **items, bool *negated)
 {
     switch (c) {
     case 's': case 'S': *items = "\\p{White_Space}"; break;
-    case 'w': case 'W': *items = WORD; break;
+    case 'w': case 'W': *items = in_class ? WORD : LOOSE_WORD; break;
     case 'd': case 'D': *items = "\\p{Nd}"; break;
     case 'h': case 'H': *items = "0-9a-fA-F"; break;
     default: return false;
@@ -193,7 +195,7 @@ static vlm_status class_escape(translation *t, vlm_text *items, vlm_text *others
     bool negated = false;
     vlm_text property_set = {0};
     vlm_status status = VLM_OK;
-    if (shorthand(c, &set, &negated)) {
+    if (shorthand(c, true, &set, &negated)) {
         t->at++;
     } else if (c == 'p' || c == 'P') {
         t->at++;
@@ -325,7 +327,7 @@ static vlm_status escape(translation *t)
     const char *set;
     bool negated = false;
     vlm_status status = VLM_OK;
-    if (shorthand(c, &set, &negated)) {
+    if (shorthand(c, false, &set, &negated)) {
         t->at++;
         vlm_text_printf(t->out, "[%s%s]", negated ? "^" : "", set);
     } else if (c == 'p' || c == 'P') {
@@ -337,8 +339,8 @@ static vlm_status escape(translation *t)
         vlm_text_free(&items);
     } else if (c == 'b' || c == 'B') {
         t->at++;
-        vlm_text_puts(t->out, c == 'b' ? "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))"
-                                       : "(?:(?<=[" WORD "])(?=[" WORD "])|(?<![" WORD "])(?![" WORD "]))");
+        vlm_text_puts(t->out, c == 'b' ? "(?:(?<=[" LOOSE_WORD "])(?![" LOOSE_WORD "])|(?<![" LOOSE_WORD "])(?=[" LOOSE_WORD "]))"
+                                       : "(?:(?<=[" LOOSE_WORD "])(?=[" LOOSE_WORD "])|(?<![" LOOSE_WORD "])(?![" LOOSE_WORD "]))");
     } else if (c == 'v') {
         t->at++;
         vlm_text_puts(t->out, "\\x0b");

@@ -74,7 +74,7 @@ static vlm_status encode_raw(const vlm_tokenizer *tokenizer, vlm_work *work, vlm
         bool here = first && at < head;
         if (start > at)
             status = encode_stretch(tokenizer, work, normal->data + at, start - at, here, here ? head - at : 0, ids);
-        if (status == VLM_OK && !vlm_ids_push(ids, token->id))
+        if (status == VLM_OK && start < end && !vlm_ids_push(ids, token->id))
             status = vlm_work_memory(work);
         at = end;
     }
@@ -94,7 +94,7 @@ static vlm_status encode_text(const vlm_tokenizer *tokenizer, const char *text, 
     for (size_t from = 0; status == VLM_OK && vlm_added_find(&tokenizer->added, &tokenizer->added.raw, text, length, from, at, &start, &end, &resume, &token); from = resume) {
         if (start > at)
             status = encode_raw(tokenizer, &work, &normal, text + at, start - at, at == 0, ids);
-        if (status == VLM_OK && !vlm_ids_push(ids, token->id))
+        if (status == VLM_OK && start < end && !vlm_ids_push(ids, token->id))
             status = vlm_work_memory(&work);
         at = end;
     }

@@ -405,8 +405,8 @@ def random_tokenizer(rng):
         return rng.choice([
             normalizers.NFC, normalizers.NFD, normalizers.NFKC, normalizers.NFKD, normalizers.Lowercase, normalizers.StripAccents, normalizers.Nmt, normalizers.ByteLevel,
             lambda: normalizers.Strip(left=rng.random() < 0.5, right=rng.random() < 0.5),
-            lambda: normalizers.Replace(rng.choice([" ", "a", "é", "the", ""]), rng.choice(["", "_", "ZZ", "▁"])),
-            lambda: normalizers.Replace(Regex(rng.choice([r"\s+", r"[aeiou]", r"\d{2,}", r"(?i)the\b", r"\w+?", r"[^\w\s]", r"x*", r"^a|z$", r"\h", r"[[:alpha:]&&[^a-m]]"])), rng.choice(["", " ", "_", "é"])),
+            lambda: normalizers.Replace(rng.choice([" ", "a", "é", "the"]), rng.choice(["", "_", "ZZ", "▁"])),
+            lambda: normalizers.Replace(Regex(rng.choice([r"\s+", r"[aeiou]", r"\d{2,}", r"(?i)the\b", r"\w+?", r"[^\w\s]", r"x*", r"^a|z$", r"\h", r"[\p{L}&&[^a-m]]"])), rng.choice(["", " ", "_", "é"])),
             lambda: normalizers.Prepend(rng.choice(["▁", "ab"])),
             lambda: normalizers.BertNormalizer(*[rng.random() < 0.5 for _ in range(2)], rng.choice([None, True, False]), rng.random() < 0.5),
         ])()
@@ -505,10 +505,17 @@ def check_random(checker, rng, arguments, work):
             if isinstance(problem, KeyboardInterrupt):
                 raise
             continue
+        # A token that normalizes to nothing matches everywhere there; such files do not exist.
+        if tokenizer.normalizer and any(a.normalized and not tokenizer.normalizer.normalize_str(a.content) for a in tokenizer.get_added_tokens_decoder().values()):
+            continue
         texts = [random_text(rng) + rng.choice(["", "<x>", " [Y] ", "hello", " ab", "<x><x>"]) + random_text(rng) for _ in range(60)]
         parts = json.loads(tokenizer.to_str())
         name = f"random {i}: {parts['model']['type']}"
+        before = checker.failures
         checker.check(name, folder, lambda text: tokenizer.encode(text).ids, texts)
+        if checker.failures > before:
+            parts["model"] = {k: v for k, v in parts["model"].items() if k not in ("vocab", "merges")}
+            print("  its parts: " + json.dumps(parts, ensure_ascii=False))
 
 
 def main():
