@@ -28,7 +28,9 @@ static int read_bytes(GifFileType *gif, GifByteType *out, int n)
 
 static vlm_status fail(decoder *d, int code)
 {
-    if (code == D_GIF_ERR_NOT_ENOUGH_MEM)
+    /* giflib calls a palette that it cannot allocate a missing screen. */
+    bool no_palette = code == D_GIF_ERR_NO_SCRN_DSCR && d->offset >= 13 && d->offset < d->source->size;
+    if (code == D_GIF_ERR_NOT_ENOUGH_MEM || no_palette)
         return vlm_fail_memory(d->error, 0, d->source->name);
     const char *reason = GifErrorString(code);
     if (d->offset == d->source->size)

@@ -29,20 +29,27 @@ typedef struct decoder {
     vlm_status status;
 } decoder;
 
+/* libpng says so only in words: "Out of memory", "insufficient memory to ...". */
+static bool is_out_of_memory(const char *reason)
+{
+    return strstr(reason, "emory") != NULL;
+}
+
 static void stop(png_structp png, png_const_charp reason)
 {
     decoder *d = png_get_error_ptr(png);
-    if (!d->in_trailer) {
-        vlm_status status = strstr(reason, "emory") ? VLM_ERR_MEMORY : VLM_ERR_FORMAT;
-        if (d->status == VLM_OK)
-            d->status = vlm_fail(d->error, status, "%s: PNG: %s", d->source->name, reason);
-    }
+    bool memory = is_out_of_memory(reason);
+    if (d->status == VLM_OK && (memory || !d->in_trailer))
+        d->status = vlm_fail(d->error, memory ? VLM_ERR_MEMORY : VLM_ERR_FORMAT, "%s: PNG: %s", d->source->name, reason);
     longjmp(d->on_error, 1);
 }
 
-static void ignore_warning(png_structp png, png_const_charp reason)
+/* Warnings are ignored, but for a chunk that libpng drops for want of memory: it may be the orientation. */
+static void hear_warning(png_structp png, png_const_charp reason)
 {
-    (void)png, (void)reason;
+    decoder *d = png_get_error_ptr(png);
+    if (d->status == VLM_OK && is_out_of_memory(reason))
+        d->status = vlm_fail(d->error, VLM_ERR_MEMORY, "%s: PNG: %s", d->source->name, reason);
 }
 
 static void read_bytes(png_structp png, png_bytep out, size_t n)
@@ -131,6 +138,8 @@ static vlm_status read_header(decoder *d)
     case PNG_COLOR_TYPE_RGB_ALPHA: mode = VLM_IMAGE_RGBA; break;
     default: break;
     }
+    if (d->status != VLM_OK) /* a warning about memory */
+        return d->status;
     d->status = vlm_picture_create(&d->image, png_get_image_width(d->png, d->info), png_get_image_height(d->png, d->info), mode, "PNG", d->source, d->error);
     if (d->status != VLM_OK)
         return d->status;
@@ -266,7 +275,7 @@ vlm_status vlm_picture_read_png(vlm_image **image, const vlm_picture_source *sou
         return vlm_fail_memory(error, sizeof *d, source->name);
     d->source = source;
     d->error = error;
-    d->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, d, stop, ignore_warning);
+    d->png = png_create_read_struct(PNG_LIBPNG_VER_STRING, d, stop, hear_warning);
     d->info = d->png ? png_create_info_struct(d->png) : NULL;
     if (d->info) {
         png_set_read_fn(d->png, d, read_bytes);

@@ -46,7 +46,7 @@ static vlm_status decode_frame(vlm_image *image, const WebPIterator *frame, cons
     if (code == VP8_STATUS_OUT_OF_MEMORY)
         return vlm_fail_memory(error, total, source->name);
     if (code != VP8_STATUS_OK)
-        return vlm_fail(error, VLM_ERR_FORMAT, "%s: WebP: %s", source->name, code == VP8_STATUS_NOT_ENOUGH_DATA ? "the picture is truncated" : "the picture's data is broken");
+        return vlm_fail(error, VLM_ERR_FORMAT, "%s: WebP: %s", source->name, code == VP8_STATUS_NOT_ENOUGH_DATA ? "the picture is truncated" : "the picture's data is broken (or memory ran out: libwebp does not always say which)");
     return VLM_OK;
 }
 
@@ -58,7 +58,7 @@ vlm_status vlm_picture_read_webp(vlm_image **image, const vlm_picture_source *so
     WebPDemuxer *demuxer = WebPDemux(&data);
     if (!demuxer || WebPGetFeatures(source->bytes, source->size, &features) != VP8_STATUS_OK) {
         WebPDemuxDelete(demuxer);
-        return vlm_fail(error, VLM_ERR_FORMAT, "%s: truncated or broken WebP; %zu bytes found", source->name, source->size);
+        return vlm_fail(error, VLM_ERR_FORMAT, "%s: truncated or broken WebP (or no memory for its chunks); %zu bytes found", source->name, source->size);
     }
     vlm_image *fresh = NULL;
     WebPIterator frame;

@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/fail.h"
 #include "base/file.h"
@@ -22,7 +23,7 @@ typedef struct encoder {
 static void stop(png_structp png, png_const_charp reason)
 {
     encoder *e = png_get_error_ptr(png);
-    e->status = vlm_fail(e->error, VLM_ERR_IO, "%s: PNG cannot be written: %s", e->path, reason);
+    e->status = vlm_fail(e->error, strstr(reason, "emory") ? VLM_ERR_MEMORY : VLM_ERR_IO, "%s: PNG cannot be written: %s", e->path, reason);
     longjmp(e->on_error, 1);
 }
 
