@@ -11,8 +11,9 @@
 #include "base/memory.h"
 
 /* The inner loops are plain C that wants 32-bit vector products, which x86 has since SSE4.1: compiled twice,
- * chosen when the program is loaded. Not a kernel slot, as the result is the same by definition. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+ * chosen when the program is loaded. Not a kernel slot, as the result is the same by definition.
+ * (ThreadSanitizer is not up yet when it would be chosen, and crashes.) */
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_THREAD__)
 #define FOR_EACH_CPU __attribute__((target_clones("avx2", "default")))
 #else
 #define FOR_EACH_CPU
