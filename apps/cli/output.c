@@ -209,10 +209,13 @@ void vlm_table_clipped(vlm_table *table, const char *bytes, size_t length, size_
     vlm_text cell = {0};
     size_t end = 0, kept = 0;
     vlm_put_plain(&cell, bytes, length);
-    while (end < cell.length && vlm_text_width(cell.data, end) < width) { /* kept: what leaves a column for the ellipsis */
+    while (end < cell.length) { /* kept: what leaves a column for the ellipsis */
         unsigned c;
-        kept = end;
-        end += vlm_utf8_decode(&c, cell.data + end, cell.length - end);
+        size_t next = end + vlm_utf8_decode(&c, cell.data + end, cell.length - end), columns = vlm_text_width(cell.data, next);
+        if (columns > width)
+            break;
+        kept = columns < width ? next : kept;
+        end = next;
     }
     table->cells.failed |= cell.failed;
     vlm_text_append(&table->cells, cell.data, end < cell.length ? kept : cell.length);

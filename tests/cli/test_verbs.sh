@@ -26,12 +26,14 @@ test_embed_prints_an_object_a_text_and_a_picture_texts_first() {
 
 test_embed_gives_unit_vectors_and_raw_ones_in_the_same_direction() {
     run_json "vector" embed -m "$clip" --text "a cat" "$pictures/cat.jpg"
+    want_status 0
     cp "$work/values" unit
     run_json "vector" embed -m "$clip" --raw --text "a cat" "$pictures/cat.jpg"
     paste -d' ' unit "$work/values" | tr -d '[]' | tr ',' ' ' | awk '{
         a = b = ab = 0; n = NF / 2
         for (i = 1; i <= n; i++) { a += $i * $i; b += $(i + n) * $(i + n); ab += $i * $(i + n) }
-        if (n != 20 || a < 0.999999 || a > 1.000001 || (b > 0.99 && b < 1.01) || ab / sqrt(a * b) < 0.999999) exit 1 }' ||
+        if (n != 20 || a < 0.999999 || a > 1.000001 || (b > 0.99 && b < 1.01) || ab / sqrt(a * b) < 0.999999) bad = 1 }
+        END { exit bad || NR != 2 }' ||
         fail "not unit, or raw in another direction"
 }
 
