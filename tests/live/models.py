@@ -14,7 +14,7 @@ from common import PLAIN_TEXTS, cosine, random_picture, relative_difference
 # against the unrounded reference it is promised to 1e-3 on real sizes, and these tiny towers average over less.
 # bf16 keeps 8 bits of weights, and of activations where the CPU multiplies it. q8 is promised as a cosine of 0.999
 # on real sizes (see check_bare_checkpoint); sums over 8 to 80 values average less of it away.
-TOLERANCE = {"f32": 1e-5, "f16": 3e-3, "bf16": 2e-2}
+TOLERANCE = {"f32": 1e-5, "f16": 3e-3, "bf16": 4e-2}
 Q8_COSINE = 0.998
 
 # Kind and settings; each is made with a seed of its own on each run.
@@ -135,17 +135,17 @@ def check_dtypes(session, name, folder, arguments, wanted):
 
 def check_sameness(session, name, folder, f32, paths, texts):
     """The same bytes for a batch of 1 and of 64, and for any number of threads."""
-    lines = {json.loads(line)["input"]: line for line in f32.stdout.decode().splitlines()}
+    lines = {json.loads(line)["input"]: line for line in f32.stdout.decode().split("\n")[:-1]}
     for threads in (1, 2, 3):
         again = session.vlm("embed", "-m", folder, "--raw", "--threads", threads, *[x for t in texts for x in ("--text", t)], "--", *paths)
         session.ok(f"{name}: {threads} threads give the same bytes", again.stdout == f32.stdout)
     for inputs, form in ((paths, lambda x: [x]), (texts, lambda x: ["--text", x])):
         if not inputs:
             continue
-        alone = session.vlm("embed", "-m", folder, "--raw", *form(inputs[0])).stdout.decode().splitlines()
+        alone = session.vlm("embed", "-m", folder, "--raw", *form(inputs[0])).stdout.decode().split("\n")[:-1]
         session.ok(f"{name}: {inputs[0]!r} alone gives the same bytes", alone == [lines[inputs[0]]])
         many = [inputs[i % len(inputs)] for i in range(64)]
-        batch = session.vlm("embed", "-m", folder, "--raw", *[x for i in many for x in form(i)]).stdout.decode().splitlines()
+        batch = session.vlm("embed", "-m", folder, "--raw", *[x for i in many for x in form(i)]).stdout.decode().split("\n")[:-1]
         session.ok(f"{name}: a batch of 64 gives the same bytes", batch == [lines[i] for i in many])
 
 

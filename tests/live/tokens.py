@@ -103,7 +103,7 @@ def run_vlm(vlm, folder, texts):
             at += 1
         command = [vlm, "tokenize", "-m", str(folder), "--json", "--"] + batch
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        lines = done.stdout.decode("utf-8").splitlines()
+        lines = done.stdout.decode("utf-8").split("\n")[:-1]  # splitlines() would cut at U+2028 in a text
         if len(lines) != len(batch):
             raise RuntimeError(f"{len(batch)} texts, {len(lines)} lines; {done.stderr.decode()[:400]}")
         for line in lines:
@@ -157,6 +157,25 @@ class Checker:
                     print(f"FAIL {name}: {text!r}\n  reference {wanted}\n  vlm       {found}")
         self.failures += wrong
         print(f"{'FAIL' if wrong else 'ok  '} {name}: {len(texts)} texts, {wrong} differ")
+
+    def skip(self, name, why):
+        print(f"SKIP {name}: {why}")
+
+
+class LiveChecker(Checker):
+    """The same within tests/live/run.py: a tokenizer is a test."""
+
+    def __init__(self, session):
+        super().__init__(lambda folder, texts: run_vlm(session.program, folder, texts), False, session.seed)
+        self.session = session
+
+    def check(self, name, folder, reference, texts):
+        before = self.failures
+        super().check(name, folder, reference, texts)
+        self.session.ok(name, self.failures == before, f"{self.failures - before} of {len(texts)} texts differ")
+
+    def skip(self, name, why):
+        self.session.skip(name, why)
 
 
 # --- real vocabularies ---------------------------------------------------------------------------------------
@@ -388,7 +407,7 @@ def check_real(checker, rng, arguments, work):
         try:
             make(folder, arguments.shared, *([arguments.cache] if "cache" in make.__code__.co_varnames[: make.__code__.co_argcount] else []))
         except Exception as problem:
-            print(f"SKIP {name}: cannot be had: {type(problem).__name__}: {problem}")
+            checker.skip(name, f"cannot be had: {type(problem).__name__}: {problem}")
             continue
         reference = openclip_reference(folder) if name.startswith("openclip") else transformers_reference(folder)
         texts = list(WORDS) + [" ".join(WORDS), "", " "] + [random_text(rng) for _ in range(arguments.texts)]
@@ -516,6 +535,15 @@ def check_random(checker, rng, arguments, work):
         if checker.failures > before:
             parts["model"] = {k: v for k, v in parts["model"].items() if k not in ("vocab", "merges")}
             print("  its parts: " + json.dumps(parts, ensure_ascii=False))
+
+
+def run(session):
+    cache, shared = ROOT / "build/tokens", ROOT.parent / "shared"
+    cache.mkdir(parents=True, exist_ok=True)
+    arguments = argparse.Namespace(texts=500, random=60, only=None, cache=cache, shared=shared)
+    checker, work = LiveChecker(session), Path(session.new_folder("work"))
+    check_real(checker, session.rng, arguments, work)
+    check_random(checker, session.rng, arguments, work)
 
 
 def main():
