@@ -208,6 +208,45 @@ vlm_tensor *vlm_op_gather(vlm_context *context, vlm_tensor *x, const size_t *ind
     return y;
 }
 
+typedef struct merge_saved {
+    vlm_tensor *a, *b, *y;
+    const size_t *order;
+} merge_saved;
+
+static void merge_backward(vlm_context *context, void *argument)
+{
+    merge_saved *saved = argument;
+    if (!saved->y->grad)
+        return;
+    size_t width = vlm_tensor_columns(saved->y), rows = vlm_tensor_rows(saved->y), rows_a = vlm_tensor_rows(saved->a);
+    float *da = saved->a->wants_grad ? vlm_grad_zeroed(context, saved->a) : NULL, *db = saved->b->wants_grad ? vlm_grad_zeroed(context, saved->b) : NULL;
+    for (size_t i = 0; i < rows && !vlm_context_failed(context); i++) {
+        size_t from = saved->order[i];
+        float *grad = from < rows_a ? da ? da + from * width : NULL : db ? db + (from - rows_a) * width : NULL;
+        if (grad)
+            context->kernels->add(grad, grad, saved->y->grad + i * width, width);
+    }
+}
+
+vlm_tensor *vlm_op_merge(vlm_context *context, vlm_tensor *a, vlm_tensor *b, const size_t *order, size_t n)
+{
+    if (vlm_context_failed(context))
+        return NULL;
+    size_t width = vlm_tensor_columns(a), rows_a = vlm_tensor_rows(a);
+    if (vlm_tensor_columns(b) != width)
+        return vlm_context_fail(context, VLM_ERR_MISMATCH, "rows of %zu and of %zu values cannot be merged", width, vlm_tensor_columns(b));
+    vlm_tensor *y = vlm_context_matrix(context, n, width);
+    if (vlm_context_idle(context))
+        return y;
+    for (size_t i = 0; i < n; i++)
+        memcpy(vlm_tensor_floats(y) + i * width, order[i] < rows_a ? vlm_tensor_floats(a) + order[i] * width : vlm_tensor_floats(b) + (order[i] - rows_a) * width, width * sizeof(float));
+    if (vlm_recording(context) && (a->wants_grad || b->wants_grad)) {
+        y->wants_grad = true;
+        vlm_context_record(context, merge_backward, &(merge_saved){a, b, y, order}, sizeof(merge_saved));
+    }
+    return y;
+}
+
 typedef struct mean_saved {
     vlm_tensor *x, *y;
     vlm_spans spans;

@@ -97,6 +97,8 @@ vlm_tensor *vlm_op_assemble(vlm_context *context, vlm_tensor *patches, size_t n,
 vlm_tensor *vlm_op_embed(vlm_context *context, const int32_t *ids, vlm_spans spans, vlm_tensor *tokens, vlm_tensor *positions, size_t offset);
 /* Rows index[0..n) of x. */
 vlm_tensor *vlm_op_gather(vlm_context *context, vlm_tensor *x, const size_t *index, size_t n);
+/* Row i of the result is row order[i] of a with b's rows behind it: the inverse of two gathers. */
+vlm_tensor *vlm_op_merge(vlm_context *context, vlm_tensor *a, vlm_tensor *b, const size_t *order, size_t n);
 /* The mean of each sequence's rows: [spans.n, width]. */
 vlm_tensor *vlm_op_mean(vlm_context *context, vlm_tensor *x, vlm_spans spans);
 

@@ -90,6 +90,7 @@ void vlm_build_opt(vlm_binder *binder, const json_t *config);
 void vlm_build_llama(vlm_binder *binder, const json_t *config); /* and Mistral */
 void vlm_build_gpt2(vlm_binder *binder, const json_t *config);
 void vlm_build_t5(vlm_binder *binder, const json_t *config);
+void vlm_build_blip2(vlm_binder *binder, const json_t *config); /* and InstructBLIP */
 void vlm_build_openclip(vlm_binder *binder, const json_t *model_cfg, bool force_quick_gelu);
 
 /* Shared by CLIP and SigLIP: class token NULL without a name, positions [tokens, width]. */

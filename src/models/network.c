@@ -24,6 +24,8 @@ static const family families[] = {
     {"siglip", "siglip", VLM_PART_VISION | VLM_PART_TEXT, vlm_build_siglip},
     {"vit", "vit", VLM_PART_VISION, vlm_build_vit},
     {"distilbert", "distilbert", VLM_PART_TEXT, vlm_build_distilbert},
+    {"blip-2", "blip2", VLM_PART_VISION | VLM_PART_TEXT | VLM_PART_LANGUAGE, vlm_build_blip2},
+    {"instructblip", "instructblip", VLM_PART_VISION | VLM_PART_LANGUAGE, vlm_build_blip2},
     {"opt", "opt", VLM_PART_LANGUAGE, vlm_build_opt},
     {"llama", "llama", VLM_PART_LANGUAGE, vlm_build_llama},
     {"mistral", "mistral", VLM_PART_LANGUAGE, vlm_build_llama},
@@ -43,7 +45,7 @@ static const family *find_family(const json_t *config, const char *where, vlm_er
     for (size_t i = 0; type && i < sizeof families / sizeof *families; i++)
         if (strcmp(type, families[i].model_type) == 0)
             return &families[i];
-    vlm_fail(error, VLM_ERR_UNSUPPORTED, "%s: model_type \"%s\"; clip, clip_vision_model, clip_text_model, siglip, vit, distilbert, opt, llama, mistral, gpt2 and t5 are known",
+    vlm_fail(error, VLM_ERR_UNSUPPORTED, "%s: model_type \"%s\"; clip, clip_vision_model, clip_text_model, siglip, vit, distilbert, blip-2, instructblip, opt, llama, mistral, gpt2 and t5 are known",
              where, type ? type : "(none)");
     return NULL;
 }

@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "formats/checkpoint.h"
 #include "layers/block.h"
+#include "models/qformer.h"
 
 typedef enum vlm_vision_pooling {
     VLM_POOL_CLASS_NORMED, /* ViT and CLIP: the class token after the last norm */
@@ -72,6 +73,16 @@ typedef struct vlm_language {
     int32_t start_id;        /* that a decoder behind an encoder begins with */
 } vlm_language;
 
+/* What makes a picture part of a language model's text, or comparable with one. */
+typedef struct vlm_bridge {
+    vlm_qformer *qformer;
+    vlm_linear language_projection;                /* queries to the language model's rows; weight NULL: none */
+    vlm_linear image_projection, text_projection;  /* retrieval: into one space; weight NULL: none */
+    vlm_linear matching;                           /* retrieval: [2, width], no and yes */
+    int32_t image_id;                              /* the token that stands for a visual one; -1: the older layout */
+    bool instructed;                               /* InstructBLIP: the Q-Former reads the question */
+} vlm_bridge;
+
 enum { VLM_MAX_PARTS = 3 };
 
 typedef enum vlm_parameter_kind {
@@ -99,6 +110,7 @@ typedef struct vlm_network {
     vlm_vision_tower *vision; /* NULL: none was asked for, or the model has none */
     vlm_text_tower *text;
     vlm_language *language;
+    vlm_bridge *bridge; /* BLIP-2 and its kin */
     vlm_tensor *logit_scale, *logit_bias; /* [1], the logarithm; NULL: none */
     char **labels;
     size_t n_labels;
@@ -127,6 +139,8 @@ void vlm_network_free(vlm_network *network);
 
 /* pipeline/vit.c: pixels [n, 3, height, width] -> raw vectors [n, embedding]. */
 vlm_tensor *vlm_vision_forward(vlm_context *context, const vlm_vision_tower *tower, const float *pixels, size_t n, size_t height, size_t width);
+/* The same up to the last norm: features [n * tokens, width] of every patch, class token first. */
+vlm_tensor *vlm_vision_features(vlm_context *context, const vlm_vision_tower *tower, const float *pixels, size_t n, size_t height, size_t width, vlm_spans *spans);
 /* pipeline/text_encoder.c: ids of spans.n texts -> raw vectors [spans.n, embedding]. Tokens after the one
  * that is pooled cannot matter in a causal tower: leave them out. */
 vlm_tensor *vlm_text_forward(vlm_context *context, const vlm_text_tower *tower, const int32_t *ids, vlm_spans spans);

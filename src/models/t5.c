@@ -117,6 +117,11 @@ static vlm_activation read_activation(vlm_binder *binder, const json_t *config, 
     const char *name = *gated ? projection + 6 : projection;
     if (strcmp(projection, "gated-gelu") == 0)
         name = "gelu_new";
+    const json_t *function = json_object_get(config, "dense_act_fn"), *is_gated = json_object_get(config, "is_gated_act");
+    if (json_is_string(function))
+        name = json_string_value(function);
+    if (json_is_boolean(is_gated))
+        *gated = json_is_true(is_gated);
     json_t *one = json_pack("{s:s}", "feed_forward_proj", name);
     vlm_activation kind = vlm_config_activation(binder, one, "feed_forward_proj", VLM_ACT_RELU);
     json_decref(one);

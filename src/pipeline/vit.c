@@ -130,12 +130,13 @@ static vlm_tensor *pool(vlm_context *context, const vlm_vision_tower *tower, vlm
 
 /* ---- the way ------------------------------------------------------------------------------------------- */
 
-vlm_tensor *vlm_vision_forward(vlm_context *context, const vlm_vision_tower *tower, const float *pixels, size_t n, size_t height, size_t width)
+/* Patches with class token and positions, through all blocks. */
+static vlm_tensor *run_body(vlm_context *context, const vlm_vision_tower *tower, const float *pixels, size_t n, size_t height, size_t width, vlm_spans *spans)
 {
     size_t rows = height / tower->patch, columns = width / tower->patch;
     if (!n || !rows || !columns)
         return vlm_context_fail(context, VLM_ERR_ARGUMENT, "%zu pictures of %zu x %zu pixels; the model cuts them into patches of %zu", n, width, height, tower->patch);
-    vlm_spans spans = even_spans(context, n, rows * columns + (tower->class_token ? 1 : 0));
+    *spans = even_spans(context, n, rows * columns + (tower->class_token ? 1 : 0));
     vlm_tensor *x = vlm_op_patches(context, pixels, n, height, width, tower->patch);
     x = vlm_op_linear(context, x, &tower->patches, VLM_ACT_NONE, NULL);
     x = vlm_op_assemble(context, x, n, tower->class_token, positions_for(context, tower, rows, columns));
@@ -143,7 +144,23 @@ vlm_tensor *vlm_vision_forward(vlm_context *context, const vlm_vision_tower *tow
         x = vlm_op_norm(context, x, &tower->before);
     if (!vlm_context_failed(context))
         vlm_context_trace(context, "vision.embeddings", x);
-    x = vlm_transformer_forward(context, &tower->body, x, spans, "vision");
+    x = vlm_transformer_forward(context, &tower->body, x, *spans, "vision");
+    return vlm_context_failed(context) ? NULL : x;
+}
+
+vlm_tensor *vlm_vision_features(vlm_context *context, const vlm_vision_tower *tower, const float *pixels, size_t n, size_t height, size_t width, vlm_spans *spans)
+{
+    vlm_tensor *x = run_body(context, tower, pixels, n, height, width, spans);
+    x = vlm_op_norm(context, x, &tower->after);
+    if (!vlm_context_failed(context))
+        vlm_context_trace(context, "vision.features", x);
+    return x;
+}
+
+vlm_tensor *vlm_vision_forward(vlm_context *context, const vlm_vision_tower *tower, const float *pixels, size_t n, size_t height, size_t width)
+{
+    vlm_spans spans;
+    vlm_tensor *x = run_body(context, tower, pixels, n, height, width, &spans);
     if (vlm_context_failed(context))
         return NULL;
     x = pool(context, tower, x, spans);
