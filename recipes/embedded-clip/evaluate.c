@@ -17,7 +17,9 @@
 #include "train/scenes.h"
 #include "vlm/vlm.h"
 
-enum { SIDE = 64, PIXELS = 3 * SIDE * SIDE, ROUNDS = 4, CELLS = 8, FEATURES = CELLS * CELLS * (3 + 4), BATCH = 64, SEED = 20151122 };
+enum { MAX_SIDE = 256, ROUNDS = 4, CELLS = 8, FEATURES = CELLS * CELLS * (3 + 4), BATCH = 64, SEED = 20151122 };
+
+static size_t side, n_pixels; /* of the pictures: as the model wants them */
 
 static _Noreturn void die(const char *message)
 {
@@ -74,7 +76,7 @@ static test_set open_set(const char *drawings, const char *settings)
 {
     vlm_error error = {0};
     json_t *json = json_loads(settings, 0, NULL);
-    vlm_data_options options = {.path = drawings, .settings = json, .where = "evaluate", .image_height = SIDE, .image_width = SIDE};
+    vlm_data_options options = {.path = drawings, .settings = json, .where = "evaluate", .image_height = side, .image_width = side};
     test_set set = {0};
     if (!json)
         die(settings);
@@ -93,7 +95,7 @@ static void close_set(test_set *set)
     free(set->items);
 }
 
-/* Picture number `round` of an item, [3, SIDE, SIDE], 0..1. */
+/* Picture number `round` of an item, [3, side, side], 0..1. */
 static void draw_item(float *pixels, const test_set *set, size_t item, size_t round)
 {
     vlm_error error = {0};
@@ -149,16 +151,16 @@ static void embed_pictures(vlm_model *model, const pixel_scale *scale, const tes
 {
     vlm_error error = {0};
     size_t d = vlm_model_get_info(model)->embedding_size;
-    float *pixels = need(malloc(BATCH * PIXELS * sizeof *pixels));
+    float *pixels = need(malloc(BATCH * n_pixels * sizeof *pixels));
     for (size_t first = 0; first < set->n; first += BATCH) {
         size_t n = set->n - first < BATCH ? set->n - first : BATCH;
         for (size_t i = 0; i < n; i++) {
-            float *p = pixels + i * PIXELS;
+            float *p = pixels + i * n_pixels;
             draw_item(p, set, set->items[first + i], round);
-            for (size_t k = 0; k < PIXELS; k++)
-                p[k] = (float)((p[k] - scale->mean[k / (SIDE * SIDE)]) / scale->std[k / (SIDE * SIDE)]);
+            for (size_t k = 0; k < n_pixels; k++)
+                p[k] = (float)((p[k] - scale->mean[k / (side * side)]) / scale->std[k / (side * side)]);
         }
-        check(vlm_embed_pixels(model, pixels, n, SIDE, SIDE, 0, vectors + first * d, &error), &error);
+        check(vlm_embed_pixels(model, pixels, n, side, side, 0, vectors + first * d, &error), &error);
     }
     free(pixels);
 }
@@ -224,25 +226,24 @@ static void unit(float *v, size_t n)
  * each part of unit length. */
 static void features(float *f, const float *pixels)
 {
-    static const size_t cell = SIDE / CELLS;
-    float *edges = f + CELLS * CELLS * 3, grey[SIDE][SIDE];
+    float *edges = f + CELLS * CELLS * 3, grey[MAX_SIDE][MAX_SIDE];
     memset(f, 0, FEATURES * sizeof *f);
-    for (size_t y = 0; y < SIDE; y++)
-        for (size_t x = 0; x < SIDE; x++) {
-            size_t place = y / cell * CELLS + x / cell;
+    for (size_t y = 0; y < side; y++)
+        for (size_t x = 0; x < side; x++) {
+            size_t place = y * CELLS / side * CELLS + x * CELLS / side;
             grey[y][x] = 0;
             for (size_t c = 0; c < 3; c++) {
-                float value = pixels[(c * SIDE + y) * SIDE + x];
+                float value = pixels[(c * side + y) * side + x];
                 f[3 * place + c] += 1 - value;
                 grey[y][x] += value / 3;
             }
         }
-    for (size_t y = 1; y + 1 < SIDE; y++)
-        for (size_t x = 1; x + 1 < SIDE; x++) {
+    for (size_t y = 1; y + 1 < side; y++)
+        for (size_t x = 1; x + 1 < side; x++) {
             float dx = grey[y][x + 1] - grey[y][x - 1], dy = grey[y + 1][x] - grey[y - 1][x];
             double angle = atan2(dy, dx) / 3.14159265358979 + 1.125; /* halves of a turn; bins around 0, 45, 90, 135 degrees */
             size_t bin = (size_t)(4 * (angle - floor(angle))) & 3;
-            edges[4 * (y / cell * CELLS + x / cell) + bin] += dx * dx + dy * dy;
+            edges[4 * (y * CELLS / side * CELLS + x * CELLS / side) + bin] += dx * dx + dy * dy;
         }
     for (size_t i = 0; i < CELLS * CELLS * 4; i++)
         edges[i] = sqrtf(edges[i]);
@@ -260,7 +261,7 @@ typedef struct templates {
 static templates make_templates(const char *drawings, const char *const *sets, size_t n_sets, const char *except)
 {
     templates t = {0};
-    float *pixels = need(malloc(PIXELS * sizeof *pixels));
+    float *pixels = need(malloc(n_pixels * sizeof *pixels));
     for (size_t i = 0; i < n_sets; i++) {
         char settings[256];
         if (!strncmp(sets[i], except, strcspn(except, "-"))) /* another hand of the same artist */
@@ -292,7 +293,7 @@ static void free_templates(templates *t)
 static result test_baseline(const templates *t, const test_set *set, size_t rounds)
 {
     size_t n = set->n, *owner = need(calloc(t->n + 1, sizeof *owner));
-    float *s = need(malloc(n * n * sizeof *s)), *pixels = need(malloc(PIXELS * sizeof *pixels)), f[FEATURES];
+    float *s = need(malloc(n * n * sizeof *s)), *pixels = need(malloc(n_pixels * sizeof *pixels)), f[FEATURES];
     result total = {0};
     for (size_t k = 0; k < t->n; k++) {
         owner[k] = n;
@@ -408,6 +409,10 @@ int main(int argc, char **argv)
     read_test_keys(argv[3]);
     read_scale(&scale, folder);
     check(vlm_model_open(&model, folder, NULL, &error), &error);
+    side = vlm_model_get_info(model)->image_height;
+    n_pixels = 3 * side * side;
+    if (side < CELLS || side > MAX_SIDE || side != vlm_model_get_info(model)->image_width)
+        die("the model's pictures are not square, or not of 8 to 256 pixels");
     printf("| test | by | concepts | text to picture r@1 / r@5 | picture to text r@1 / r@5 |\n|---|---|---|---|---|\n");
     test_set unseen = {0};
     size_t *counts = NULL;

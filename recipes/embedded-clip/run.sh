@@ -11,7 +11,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 recipe=recipes/embedded-clip
 work=build/embedded-clip
-mkdir -p $work/packages
+mkdir -p $work/packages $work/bin
 
 # --- what is needed beside the program ------------------------------------------------------------------
 sh tools/install_deps.sh build
@@ -51,9 +51,9 @@ fi
 
 # --- drawings ---------------------------------------------------------------------------------------------
 tool() { # name, packages
-    if [ ! -x "$work/$1" ] || [ "$recipe/$1.c" -nt "$work/$1" ] || [ build/libvlm.a -nt "$work/$1" ]; then
-        cc -std=gnu11 -O2 -Wall -Wextra -D_POSIX_C_SOURCE=200809L -Iinclude -Isrc -o "$work/$1" "$recipe/$1.c" build/libvlm.a \
-            $(pkg-config --cflags --libs $2 jansson libpcre2-8 libutf8proc libzip zlib libjpeg libpng libwebp libwebpdemux libtiff-4 cairo) -lgif -lm -lpthread
+    if [ ! -x "$work/bin/$1" ] || [ "$recipe/$1.c" -nt "$work/bin/$1" ] || [ build/libvlm.a -nt "$work/bin/$1" ]; then
+        cc -std=gnu11 -O2 -Wall -Wextra -D_POSIX_C_SOURCE=200809L -Iinclude -Isrc -o "$work/bin/$1" "$recipe/$1.c" build/libvlm.a \
+            $(pkg-config --cflags --libs ${2:-} jansson libpcre2-8 libutf8proc libzip zlib libjpeg libpng libwebp libwebpdemux libtiff-4 cairo) -lgif -lm -lpthread
     fi
 }
 tool drawings librsvg-2.0
@@ -62,7 +62,7 @@ tool shrink
 drawings=$work/drawings
 p=$work/packages
 if [ ! -e $drawings/drawings.tsv ]; then
-    $work/drawings $recipe/concepts.tsv $recipe/joins.tsv $p/emojilib/dist/emoji-en-US.json 96 $drawings \
+    $work/bin/drawings $recipe/concepts.tsv $recipe/joins.tsv $p/emojilib/dist/emoji-en-US.json 96 $drawings \
         noto=$p/noto noto-v1=$p/noto-v1 fluent-emoji-flat=$p/fluent-emoji-flat fluent-emoji-3d=$p/fluent-emoji-3d/assets \
         fxemoji=$p/fxemoji openclipart=$p/openclipart/usr/share/openclipart/svg emojione=$p/emojione
     cp $recipe/NOTICE $drawings/
@@ -80,7 +80,7 @@ fi
 # --- the result -------------------------------------------------------------------------------------------
 mkdir -p models/embedded-clip
 commit=$(git describe --always --dirty 2>/dev/null || echo unknown)
-$work/shrink $run models/embedded-clip "commit=$commit" "command=$command"
-$work/evaluate models/embedded-clip $drawings $recipe/test-concepts.txt $work/results.json | tee $work/results.md
+$work/bin/shrink $run models/embedded-clip "commit=$commit" "command=$command"
+$work/bin/evaluate models/embedded-clip $drawings $recipe/test-concepts.txt $work/results.json | tee $work/results.md
 ls -l models/embedded-clip
 echo "the figures are in $work/results.md; docs/embedded-clip.md takes them from there" >&2
