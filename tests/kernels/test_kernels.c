@@ -1,7 +1,7 @@
 /* The harness of the kernels: every slot of every ISA that this CPU runs, against the C reference.
  *
- *   test_kernels          check; says which ISAs ran and which could not; exit 1 on a difference
- *   test_kernels --bench  time the slots at the shapes of real networks instead (one ISA: VLM_ISA=name)
+ *   test_kernels                 check; says which ISAs ran and which could not; exit 1 on a difference
+ *   test_kernels --bench [TYPE]  time the slots at the shapes of real networks instead (of another ISA: VLM_ISA=name)
  *
  * Sizes are odd on purpose and derive from the panel. Inputs end at a page without access, outputs lie between NaN
  * margins, so that a stray read or write is seen. Needs nothing but src/kernels and libc, so that it also runs in an
@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench.h"
 #include "kernels/kernels.h"
 
 /* --- memory that notices ---------------------------------------------------------------------------------- */
@@ -716,6 +717,10 @@ static int check_all(void)
 
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
+        bench_all(vlm_kernels_get(), argc > 2 ? argv[2] : NULL);
+        return 0;
+    }
     random_state = argc > 2 && strcmp(argv[1], "--seed") == 0 ? strtoull(argv[2], NULL, 10) : (uint64_t)time(NULL);
     printf("seed %llu\n", (unsigned long long)random_state);
     return check_all();

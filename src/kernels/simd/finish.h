@@ -19,6 +19,15 @@ typedef struct tile_out {
     size_t lines;
 } tile_out;
 
+/* The lines that a tile will write, asked for while it computes: a result of a large product is in no cache, and with
+ * few steps of k the stores would wait for it. */
+static inline void fetch_results(const tile_out *out, size_t rows)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t v = 0; v < VF_PANEL_VECTORS; v += 64 / sizeof(float) / VF_LANES)
+            __builtin_prefetch(out->y + r * out->ldy + v * VF_LANES, 1, 3);
+}
+
 static inline vf finish(vf s, const vlm_epilogue *e, const float *bias, const float *residual, const float *y, size_t count)
 {
     if (bias)

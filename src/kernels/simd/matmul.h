@@ -102,6 +102,7 @@ static ALWAYS_INLINE size_t tile(const tile_job *job, size_t x_row, size_t x_k, 
     const size_t vectors = streams * VF_PANEL_VECTORS;
     const float *x = (const float *)job->x;
     vf sums[VF_TILE_ROWS * VF_PANEL_VECTORS];
+    fetch_results(&job->out, rows);
 #pragma GCC unroll 32
     for (size_t i = 0; i < rows * vectors; i++)
         sums[i] = vf_zero();

@@ -113,6 +113,7 @@ static ALWAYS_INLINE size_t tile(const tile_job *job, size_t rows, size_t panels
     const size_t vectors = panels * VF_PANEL_VECTORS, pairs = (job->k + 1) / 2;
     const char *x = job->x, *w = job->panel, *ahead = job->out.ahead;
     vf sums[VF_TILE_ROWS * VF_PANEL_VECTORS];
+    fetch_results(&job->out, rows);
 #pragma GCC unroll 32
     for (size_t i = 0; i < rows * vectors; i++)
         sums[i] = vf_zero();
