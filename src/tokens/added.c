@@ -30,7 +30,7 @@ const vlm_added_token *vlm_added_by_id(const vlm_added *added, uint32_t id)
 static uint32_t next_id(const vlm_tokenizer *tokenizer)
 {
     const vlm_added *added = &tokenizer->added;
-    size_t size = tokenizer->model.kind == VLM_MODEL_UNIGRAM ? tokenizer->model.vocabulary.n_entries : tokenizer->model.vocabulary.n_strings;
+    size_t size = tokenizer->model.kind == VLM_MODEL_UNIGRAM ? tokenizer->model.vocabulary.n_tokens : tokenizer->model.vocabulary.n_strings;
     size_t next = size;
     for (size_t i = 0; i < added->count; i++)
         if (added->tokens[i].id >= next)

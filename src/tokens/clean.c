@@ -156,38 +156,55 @@ static bool is_alphanumeric(char c)
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* ftfy's unescape_html: only &name; and &#number; of at most 24 characters, and its capitals. */
+/* What "&name;" or "&#number;" of at most 24 characters, whose & is before s, means to ftfy. */
+typedef enum meaning { NO_ENTITY, KEPT, AMPERSAND, REPLACED } meaning;
+
+static meaning read_entity(vlm_text *out, const char *s, size_t n, size_t *length)
+{
+    bool numeric = n > 0 && s[0] == '#';
+    size_t name = numeric, at = name;
+    while (at < n && at - name <= 24 && is_alphanumeric(s[at]))
+        at++;
+    if (at == name || at - name > 24 || at >= n || s[at] != ';')
+        return NO_ENTITY;
+    const html_entity *entity = numeric ? NULL : find_entity(s + name, at - name);
+    uint32_t number = 0;
+    bool closed = false;
+    *length = at + 1;
+    if (entity && entity->flags & (ENTITY_FULL | ENTITY_CAPITALS)) {
+        if (strcmp(entity->text, "&") == 0)
+            return AMPERSAND;
+        vlm_text_puts(out, entity->text);
+        return REPLACED;
+    }
+    if (!numeric || !read_reference(s, at + 1, &number, &closed) || !closed || number == ';')
+        return KEPT;
+    if (number == '&')
+        return AMPERSAND;
+    put_reference(out, number);
+    return REPLACED;
+}
+
+/* ftfy's unescape_html: entities with a semicolon, and some in capitals. An & that comes of one may begin the
+ * next (&amp;amp;): ftfy finds that in its next round, which this saves. */
 static void unescape_ftfy(vlm_text *out, const char *s, size_t n)
 {
     for (size_t i = 0; i < n;) {
         const char *amp = memchr(s + i, '&', n - i);
-        size_t stop = amp ? (size_t)(amp - s) : n;
+        size_t stop = amp ? (size_t)(amp - s) : n, length = 0;
         vlm_text_append(out, s + i, stop - i);
         if (!amp)
             return;
-        size_t at = stop + 1, from = at;
-        bool numeric = at < n && s[at] == '#';
-        at += numeric;
-        size_t name = at;
-        while (at < n && at - name <= 24 && is_alphanumeric(s[at]))
-            at++;
-        bool matched = at > name && at - name <= 24 && at < n && s[at] == ';';
-        const html_entity *entity = matched && !numeric ? find_entity(s + name, at - name) : NULL;
-        uint32_t number;
-        bool closed = false;
-        i = from;
-        if (entity && entity->flags & (ENTITY_FULL | ENTITY_CAPITALS)) {
-            vlm_text_puts(out, entity->text);
-            i = at + 1;
-        } else if (matched && numeric && read_reference(s + from, at + 1 - from, &number, &closed) && closed && number != ';') {
-            put_reference(out, number);
-            i = at + 1;
-        } else if (matched) { /* the pattern took it, and it stays */
-            vlm_text_append(out, s + stop, at + 1 - stop);
-            i = at + 1;
-        } else {
+        i = stop + 1;
+        meaning found;
+        while ((found = read_entity(out, s + i, n - i, &length)) == AMPERSAND)
+            i += length;
+        if (found != REPLACED)
             vlm_text_puts(out, "&");
-        }
+        if (found == KEPT)
+            vlm_text_append(out, s + i, length);
+        if (found != NO_ENTITY)
+            i += length;
     }
 }
 

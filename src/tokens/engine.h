@@ -174,6 +174,7 @@ typedef struct vlm_token_model {
     int64_t byte_ids[256]; /* <0x00>... for byte_fallback */
     vlm_merge *merges;     /* BPE: open addressing, merges_mask + 1 slots */
     size_t merges_mask, n_merges;
+    uint32_t last_merged;  /* the token of the last merge that was read */
     /* BPE: ids of the characters below 512 alone, [not first][last]; the rest is looked up. */
     int32_t character_ids[2][2][VLM_CHARACTER_TABLE];
     /* OpenCLIP: pieces that are one token as they are, its two special tokens; NULL ends the list. */

@@ -233,7 +233,7 @@ vlm_status vlm_model_load(vlm_token_model *model, const json_t *options, vlm_byt
         status = vlm_fail(error, VLM_ERR_FORMAT, "%s: the vocabulary is empty", where);
     if (status == VLM_OK && model->kind == VLM_MODEL_BPE) {
         status = vlm_bpe_prepare(model, where, error);
-        if (status == VLM_OK && !vlm_bpe_reserve(model, merges.length / 12))
+        if (status == VLM_OK && !vlm_bpe_reserve(model, merges.length / (form == VLM_MERGES_JSON ? 24 : 12)))
             status = vlm_fail_memory(error, merges.length, where);
         if (status == VLM_OK && merges.data && form == VLM_MERGES_JSON) {
             vlm_scan_open(&scan, merges.data, merges.length, where, error);

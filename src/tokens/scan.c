@@ -24,9 +24,11 @@ vlm_status vlm_scan_fail(vlm_scan *scan, const char *wanted)
 
 char vlm_scan_peek(vlm_scan *scan)
 {
-    while (scan->at < scan->end && (*scan->at == ' ' || *scan->at == '\n' || *scan->at == '\t' || *scan->at == '\r'))
-        scan->at++;
-    return scan->at < scan->end ? *scan->at : 0;
+    const char *at = scan->at, *end = scan->end;
+    while (at < end && (unsigned char)*at <= ' ' && (*at == ' ' || *at == '\n' || *at == '\t' || *at == '\r'))
+        at++;
+    scan->at = at;
+    return at < end ? *at : 0;
 }
 
 bool vlm_scan_take(vlm_scan *scan, char c)
@@ -139,14 +141,18 @@ vlm_status vlm_scan_id(vlm_scan *scan, unsigned *id)
  * multiplication or division by a power of ten, more only beyond 10^308. */
 static double scale(uint64_t significand, int64_t exponent)
 {
+    static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    const int64_t n_powers = sizeof powers / sizeof *powers;
     double value = (double)significand;
+    if (exponent > -n_powers && exponent < n_powers)
+        return exponent < 0 ? value / powers[-exponent] : value * powers[exponent];
     while (exponent < -308 && value != 0) {
         value /= 1e308;
         exponent += 308;
     }
     if (exponent > 308)
         return value == 0 ? 0 : HUGE_VAL;
-    /* Exact for the powers up to 10^22, and scores have no more than 20 digits. */
+    /* Powers past 10^22 are rounded anyway. */
     return exponent < 0 ? value / pow(10, (double)-exponent) : value * pow(10, (double)exponent);
 }
 
@@ -190,40 +196,49 @@ vlm_status vlm_scan_number(vlm_scan *scan, double *number)
     return VLM_OK;
 }
 
+/* What a byte means outside of a string. */
+enum { PLAIN, QUOTE, OPEN, CLOSE, BETWEEN };
+static const unsigned char meaning[256] = {
+    ['"'] = QUOTE, ['{'] = OPEN, ['['] = OPEN, ['}'] = CLOSE, [']'] = CLOSE,
+    [','] = BETWEEN, [':'] = BETWEEN, [' '] = BETWEEN, ['\n'] = BETWEEN, ['\t'] = BETWEEN, ['\r'] = BETWEEN,
+};
+
+static bool skip_string(vlm_scan *scan)
+{
+    for (scan->at++; scan->at < scan->end && *scan->at != '"'; scan->at++)
+        if (*scan->at == '\\')
+            scan->at++;
+    if (scan->at >= scan->end)
+        return false;
+    scan->at++;
+    return true;
+}
+
 vlm_status vlm_scan_skip(vlm_scan *scan)
 {
     size_t depth = 0;
-    do {
-        char c = vlm_scan_peek(scan);
-        if (scan->at >= scan->end)
-            return vlm_scan_fail(scan, "a value");
-        if (c == '"') {
-            for (scan->at++; scan->at < scan->end && *scan->at != '"'; scan->at++)
-                if (*scan->at == '\\')
-                    scan->at++;
-            if (scan->at >= scan->end)
+    vlm_scan_peek(scan);
+    const char *begin = scan->at;
+    while (scan->at < scan->end) {
+        unsigned char kind = meaning[(unsigned char)*scan->at];
+        if (kind == QUOTE) {
+            if (!skip_string(scan))
                 return vlm_scan_fail(scan, "the end of a string");
-            scan->at++;
-        } else if (c == '{' || c == '[') {
-            depth++;
-            scan->at++;
-        } else if (c == '}' || c == ']') {
-            if (depth == 0)
-                return vlm_scan_fail(scan, "a value");
-            depth--;
-            scan->at++;
-        } else if (c == ',' || c == ':') {
-            if (depth == 0)
-                return vlm_scan_fail(scan, "a value");
-            scan->at++;
+        } else if (kind == CLOSE && depth == 0) {
+            break;
         } else {
-            while (scan->at < scan->end && !strchr(" \n\t\r,:{}[]\"", *scan->at))
-                scan->at++;
-            if (scan->at < scan->end && *scan->at == 0)
-                return vlm_scan_fail(scan, "a value");
+            if (kind == BETWEEN && depth == 0)
+                break;
+            depth += kind == OPEN;
+            depth -= kind == CLOSE;
+            scan->at++;
+            if (kind == PLAIN)
+                continue;
         }
-    } while (depth > 0);
-    return VLM_OK;
+        if (depth == 0)
+            return VLM_OK;
+    }
+    return depth == 0 && scan->at > begin ? VLM_OK : vlm_scan_fail(scan, depth ? "the end of an object or a list" : "a value");
 }
 
 void vlm_text_put_json(vlm_text *out, const char *string, size_t length)

@@ -10,14 +10,25 @@
 #include "tokens/engine.h"
 
 typedef struct sort_key {
+    uint64_t prefix; /* the first eight bytes, most significant first, zeros behind the end */
     const unsigned char *token;
     uint32_t length, id;
 } sort_key;
+
+static uint64_t prefix_of(const char *token, size_t length)
+{
+    uint64_t prefix = 0;
+    for (size_t i = 0; i < 8; i++)
+        prefix = prefix << 8 | (i < length ? (unsigned char)token[i] : 0);
+    return prefix;
+}
 
 /* Equal strings: the later id first counts, and is kept (the reference's map keeps the last). */
 static int compare_keys(const void *a, const void *b)
 {
     const sort_key *x = a, *y = b;
+    if (x->prefix != y->prefix)
+        return x->prefix < y->prefix ? -1 : 1;
     size_t n = x->length < y->length ? x->length : y->length;
     int order = memcmp(x->token, y->token, n);
     if (order)
@@ -43,7 +54,7 @@ vlm_status vlm_unigram_prepare(vlm_token_model *model, const char *where, vlm_er
         size_t length;
         const char *token = vlm_vocabulary_token(&model->vocabulary, (uint32_t)id, &length);
         if (token && length)
-            keys[count++] = (sort_key){(const unsigned char *)token, (uint32_t)length, (uint32_t)id};
+            keys[count++] = (sort_key){prefix_of(token, length), (const unsigned char *)token, (uint32_t)length, (uint32_t)id};
     }
     model->unk_score = lowest - 10.0; /* kUnkPenalty */
     qsort(keys, count, sizeof *keys, compare_keys);

@@ -1,5 +1,4 @@
-/* Token strings to ids and back: see vocabulary.h.
- * Must be quick to fill: opening CLIP's 49,408 tokens is part of every cold start. */
+/* Token strings to ids and back: see vocabulary.h. */
 #include "tokens/vocabulary.h"
 
 #include <stdlib.h>
@@ -7,9 +6,13 @@
 
 #include "base/memory.h"
 
-/* FNV-1a: the result is the same for the same bytes, however they were cut into calls of hash_more. */
+typedef struct record {
+    uint32_t id, length; /* then the bytes and a NUL, to a multiple of 4 */
+} record;
+
 static const uint32_t HASH_START = 0x811c9dc5u, HASH_PRIME = 0x01000193u;
 
+/* FNV-1a: the result is the same for the same bytes, however they were cut into calls of hash_more. */
 static uint32_t hash_more(uint32_t hash, const char *s, size_t n)
 {
     for (size_t i = 0; i < n; i++)
@@ -25,30 +28,38 @@ static uint32_t hash_end(uint32_t hash)
     return hash ^ hash >> 13;
 }
 
+static size_t record_size(size_t length)
+{
+    return (sizeof(record) + length + 1 + 3) & ~(size_t)3;
+}
+
+static bool grow_slots(vlm_vocabulary *v, size_t n)
+{
+    vlm_vocabulary_slot *slots = vlm_alloc_zero(n, sizeof *slots);
+    if (!slots)
+        return false;
+    for (size_t i = 0; v->slots && i <= v->mask; i++) {
+        if (!v->slots[i].record)
+            continue;
+        size_t at = v->slots[i].hash & (n - 1);
+        while (slots[at].record)
+            at = (at + 1) & (n - 1);
+        slots[at] = v->slots[i];
+    }
+    free(v->slots);
+    v->slots = slots;
+    v->mask = n - 1;
+    return true;
+}
+
 bool vlm_vocabulary_reserve(vlm_vocabulary *v, size_t n_tokens, size_t n_bytes)
 {
     size_t slots = 16;
     while (slots < n_tokens * 2 && slots < (size_t)1 << 31)
         slots *= 2;
-    if (!vlm_grow(&v->bytes, &v->bytes_capacity, n_bytes, 1) || !vlm_grow(&v->entries, &v->entries_capacity, n_tokens, sizeof *v->entries))
+    if (!vlm_grow(&v->records, &v->capacity, 4 + n_bytes + n_tokens * record_size(0), 1))
         return false;
-    if (v->slots && slots <= v->mask + 1)
-        return true;
-    uint32_t *table = vlm_alloc_zero(slots, sizeof *table);
-    if (!table)
-        return false;
-    for (size_t i = 0; v->slots && i <= v->mask; i++) {
-        if (!v->slots[i])
-            continue;
-        size_t at = v->entries[v->slots[i] - 1].hash & (slots - 1);
-        while (table[at])
-            at = (at + 1) & (slots - 1);
-        table[at] = v->slots[i];
-    }
-    free(v->slots);
-    v->slots = table;
-    v->mask = slots - 1;
-    return true;
+    return (v->slots && slots <= v->mask + 1) || grow_slots(v, slots);
 }
 
 static bool grow_by_id(vlm_vocabulary *v, uint32_t id)
@@ -66,38 +77,41 @@ static bool grow_by_id(vlm_vocabulary *v, uint32_t id)
 static size_t find_slot(const vlm_vocabulary *v, uint32_t hash, const char *a, size_t a_length, const char *b, size_t b_length)
 {
     size_t at = hash & v->mask;
-    while (v->slots[at]) {
-        const vlm_vocabulary_entry *entry = &v->entries[v->slots[at] - 1];
-        if (entry->hash == hash && entry->length == a_length + b_length) {
-            const char *found = v->bytes + entry->offset;
-            if (memcmp(found, a, a_length) == 0 && memcmp(found + a_length, b, b_length) == 0)
-                break;
-        }
-        at = (at + 1) & v->mask;
+    for (; v->slots[at].record; at = (at + 1) & v->mask) {
+        if (v->slots[at].hash != hash)
+            continue;
+        const unsigned char *found = v->records + v->slots[at].record;
+        record head;
+        memcpy(&head, found, sizeof head);
+        found += sizeof head;
+        if (head.length == a_length + b_length && memcmp(found, a, a_length) == 0 && memcmp(found + a_length, b, b_length) == 0)
+            break;
     }
     return at;
 }
 
 vlm_status vlm_vocabulary_add(vlm_vocabulary *v, const char *token, size_t length, uint32_t id)
 {
-    if (id >= VLM_VOCABULARY_LIMIT || v->bytes_used + length >= UINT32_MAX || v->n_entries >= UINT32_MAX - 1)
+    if (v->used == 0)
+        v->used = 4; /* place 0 means none */
+    if (id >= VLM_VOCABULARY_LIMIT || length >= UINT32_MAX / 2 || v->used + record_size(length) >= UINT32_MAX)
         return VLM_ERR_LIMIT;
-    if (!v->slots || (v->n_strings + 1) * 2 > v->mask + 1)
-        if (!vlm_vocabulary_reserve(v, (v->n_strings + 8) * 2, v->bytes_used + length + 1))
-            return VLM_ERR_MEMORY;
-    if (!vlm_grow(&v->bytes, &v->bytes_capacity, v->bytes_used + length + 1, 1) || !vlm_grow(&v->entries, &v->entries_capacity, v->n_entries + 1, sizeof *v->entries) || !grow_by_id(v, id))
+    if ((!v->slots || (v->n_strings + 1) * 2 > v->mask + 1) && !vlm_vocabulary_reserve(v, (v->n_strings + 8) * 2, 0))
+        return VLM_ERR_MEMORY;
+    if (!vlm_grow(&v->records, &v->capacity, v->used + record_size(length), 1) || !grow_by_id(v, id))
         return VLM_ERR_MEMORY;
     uint32_t hash = hash_end(hash_more(HASH_START, token, length));
     size_t slot = find_slot(v, hash, token, length, "", 0);
-    v->entries[v->n_entries] = (vlm_vocabulary_entry){(uint32_t)v->bytes_used, (uint32_t)length, id, hash};
-    memcpy(v->bytes + v->bytes_used, token, length);
-    v->bytes[v->bytes_used + length] = 0;
-    v->bytes_used += length + 1;
-    v->n_entries++;
-    if (!v->slots[slot])
+    record head = {id, (uint32_t)length};
+    memcpy(v->records + v->used, &head, sizeof head);
+    memcpy(v->records + v->used + sizeof head, token, length);
+    v->records[v->used + sizeof head + length] = 0;
+    if (!v->slots[slot].record)
         v->n_strings++;
-    v->slots[slot] = (uint32_t)v->n_entries;
-    v->by_id[id] = (uint32_t)v->n_entries;
+    v->slots[slot] = (vlm_vocabulary_slot){hash, (uint32_t)v->used};
+    v->by_id[id] = (uint32_t)v->used;
+    v->used += record_size(length);
+    v->n_tokens++;
     return VLM_OK;
 }
 
@@ -105,9 +119,14 @@ int64_t vlm_vocabulary_find2(const vlm_vocabulary *v, const char *a, size_t a_le
 {
     if (!v->slots)
         return -1;
+    a = a ? a : "";
+    b = b ? b : "";
     uint32_t hash = hash_end(hash_more(hash_more(HASH_START, a, a_length), b, b_length));
-    uint32_t entry = v->slots[find_slot(v, hash, a, a_length, b, b_length)];
-    return entry ? (int64_t)v->entries[entry - 1].id : -1;
+    uint32_t place = v->slots[find_slot(v, hash, a, a_length, b, b_length)].record;
+    record head = {0, 0};
+    if (place)
+        memcpy(&head, v->records + place, sizeof head);
+    return place ? (int64_t)head.id : -1;
 }
 
 int64_t vlm_vocabulary_find(const vlm_vocabulary *v, const char *token, size_t length)
@@ -119,15 +138,15 @@ const char *vlm_vocabulary_token(const vlm_vocabulary *v, uint32_t id, size_t *l
 {
     if (id >= v->size || !v->by_id[id])
         return NULL;
-    const vlm_vocabulary_entry *entry = &v->entries[v->by_id[id] - 1];
-    *length = entry->length;
-    return v->bytes + entry->offset;
+    record head;
+    memcpy(&head, v->records + v->by_id[id], sizeof head);
+    *length = head.length;
+    return (const char *)v->records + v->by_id[id] + sizeof head;
 }
 
 void vlm_vocabulary_free(vlm_vocabulary *v)
 {
-    free(v->bytes);
-    free(v->entries);
+    free(v->records);
     free(v->slots);
     free(v->by_id);
     *v = (vlm_vocabulary){0};

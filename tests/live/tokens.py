@@ -546,6 +546,41 @@ def run(session):
     check_random(checker, session.rng, arguments, work)
 
 
+def write_goldens(rng, target):
+    """Small ones for `make check`: a folder for each kind of model with texts and the reference's ids; OpenCLIP's."""
+    from tokenizers import Tokenizer
+
+    target.mkdir(parents=True, exist_ok=True)
+    wanted = {"BPE": 3, "WordPiece": 2, "Unigram": 2, "WordLevel": 1}
+    while any(wanted.values()):
+        try:
+            tokenizer = random_tokenizer(rng)
+            parts = json.loads(tokenizer.to_str())
+            kind = parts["model"]["type"]
+            if not wanted[kind] or not parts["normalizer"] or not parts["pre_tokenizer"] or len(parts["added_tokens"]) < 3 or not parts["post_processor"]:
+                continue
+            tokenizer = Tokenizer.from_str(tokenizer.to_str())
+            rows = []
+            for _ in range(40):
+                text = random_text(rng)[:80] + rng.choice(["", "<x>", " [Y] ", "hello", " ab"]) + random_text(rng)[:40]
+                rows.append({"text": text, "ids": tokenizer.encode(text).ids})
+        except BaseException as problem:
+            if isinstance(problem, KeyboardInterrupt):
+                raise
+            continue
+        wanted[kind] -= 1
+        folder = target / f"{kind.lower()}-{wanted[kind]}"
+        folder.mkdir(exist_ok=True)
+        (folder / "tokenizer.json").write_text(json.dumps(parts, separators=(",", ":")), encoding="utf-8")
+        (folder / "texts.json").write_text("[\n" + ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows) + "\n]\n")
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        folder_openclip(folder, None)
+        reference = openclip_reference(folder)
+        rows = [{"text": text, "ids": reference(text)} for text in [*WORDS, *(random_text(rng)[:120] for _ in range(60))]]
+        (target / "openclip.json").write_text("[\n" + ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows) + "\n]\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vlm", help="the program under test")
@@ -554,9 +589,13 @@ def main():
     parser.add_argument("--texts", type=int, default=2000, help="random texts a real vocabulary")
     parser.add_argument("--random", type=int, default=60, help="random tokenizers")
     parser.add_argument("--only", help="real vocabularies whose name holds this; no random ones")
+    parser.add_argument("--golden", type=Path, help="write the goldens of tests/golden/tokens into this folder instead")
     parser.add_argument("--cache", type=Path, default=ROOT / "build/tokens")
     parser.add_argument("--shared", type=Path, default=ROOT.parent / "shared", help="folder with vocab/opt_vocab.json and its fellows")
     arguments = parser.parse_args()
+    if arguments.golden:
+        write_goldens(random.Random(arguments.seed), arguments.golden)
+        return 0
     if not arguments.vlm and not arguments.driver:
         parser.error("--vlm or --driver is needed")
     print(f"seed {arguments.seed}")
