@@ -91,12 +91,14 @@ static const char *const property_items[][2] = {
     {"surrogate", "\\p{Cs}"}, {"privateuse", "\\p{Co}"}, {"unassigned", "\\p{Cn}"}, {"assigned", "\\P{Cn}"},
 };
 
-static bool compiles(const char *regex)
+/* *memory becomes false when it was the lack of it that kept the expression from compiling. */
+static bool compiles(const char *regex, bool *memory)
 {
-    int code;
+    int code = 0;
     PCRE2_SIZE offset;
     pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)regex, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &code, &offset, NULL);
     pcre2_code_free(compiled);
+    *memory &= compiled || code != PCRE2_ERROR_HEAP_FAILED;
     return compiled != NULL;
 }
 
@@ -124,6 +126,7 @@ static vlm_status property(translation *t, vlm_text *items, bool *negated)
         length--;
     }
     char folded[64], regex[96];
+    bool memory = true;
     fold_name(folded, sizeof folded, name, length);
     for (size_t i = 0; i < sizeof property_items / sizeof *property_items; i++)
         if (strcmp(folded, property_items[i][0]) == 0) {
@@ -138,10 +141,13 @@ static vlm_status property(translation *t, vlm_text *items, bool *negated)
         snprintf(regex, sizeof regex, "\\p{%s}", folded);
     } else {
         snprintf(regex, sizeof regex, "\\p{sc:%s}", folded);
-        if (!compiles(regex))
+        if (!compiles(regex, &memory))
             snprintf(regex, sizeof regex, "\\p{%s}", folded);
     }
-    if (!compiles(regex))
+    bool known = compiles(regex, &memory);
+    if (!memory)
+        return vlm_fail_memory(t->error, t->n, t->where);
+    if (!known)
         return bad_regex(t, "an unknown property");
     vlm_text_puts(items, regex);
     return VLM_OK;

@@ -208,8 +208,10 @@ static bool skip_string(vlm_scan *scan)
     for (scan->at++; scan->at < scan->end && *scan->at != '"'; scan->at++)
         if (*scan->at == '\\')
             scan->at++;
-    if (scan->at >= scan->end)
+    if (scan->at >= scan->end) {
+        scan->at = scan->end; /* a backslash may be last */
         return false;
+    }
     scan->at++;
     return true;
 }

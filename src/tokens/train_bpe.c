@@ -239,32 +239,37 @@ static ranked heap_pop(trainer *t)
 
 /* --- merging ------------------------------------------------------------------------------------------ */
 
-/* Replace left right by id in a word: all its pairs are uncounted, then counted anew. */
+static bool uncount_pair(trainer *t, size_t index, uint32_t left, uint32_t right)
+{
+    pair *p = find_pair(t, left, right);
+    if (p)
+        p->count -= t->words[index].count;
+    return p != NULL;
+}
+
+/* Replace left right by id in a word, from its start, each time with the pairs around it. */
 static bool merge_word(trainer *t, size_t index, uint32_t left, uint32_t right, uint32_t id)
 {
     word *w = &t->words[index];
+    uint32_t *s = w->symbols;
     size_t n = 0;
-    bool found = false;
-    for (size_t i = 0; i + 1 < w->n_symbols; i++)
-        found = found || (w->symbols[i] == left && w->symbols[i + 1] == right);
-    if (!found)
-        return true;
-    for (size_t i = 0; i + 1 < w->n_symbols; i++) {
-        pair *p = find_pair(t, w->symbols[i], w->symbols[i + 1]);
-        if (!p)
-            return false;
-        p->count -= w->count;
+    bool ok = true;
+    for (size_t i = 0; i < w->n_symbols && ok;) {
+        if (i + 1 >= w->n_symbols || s[i] != left || s[i + 1] != right) {
+            s[n++] = s[i++];
+            continue;
+        }
+        ok = uncount_pair(t, index, left, right);
+        if (n > 0)
+            ok = ok && uncount_pair(t, index, s[n - 1], left) && count_pair(t, index, s[n - 1], id);
+        if (i + 2 < w->n_symbols)
+            ok = ok && uncount_pair(t, index, right, s[i + 2]) && count_pair(t, index, id, s[i + 2]);
+        s[n++] = id;
+        i += 2;
     }
-    for (size_t i = 0; i < w->n_symbols; n++) {
-        bool here = i + 1 < w->n_symbols && w->symbols[i] == left && w->symbols[i + 1] == right;
-        w->symbols[n] = here ? id : w->symbols[i];
-        i += here ? 2 : 1;
-    }
-    w->n_symbols = n;
-    for (size_t i = 0; i + 1 < n; i++)
-        if (!count_pair(t, index, w->symbols[i], w->symbols[i + 1]))
-            return false;
-    return true;
+    if (ok)
+        w->n_symbols = n;
+    return ok;
 }
 
 static vlm_status note_merge(trainer *t, uint32_t left, uint32_t right, uint32_t *id)
