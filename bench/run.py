@@ -100,7 +100,7 @@ class Bench:
         best = min((medians[o] for o in others), default=None)
         text = ", ".join(f"{side} {1e3 * value:.2f} ms" for side, value in medians.items())
         ratio = f"{best / medians[first]:.2f}x the best peer" if best else "no peer"
-        print(f"{name}: {text}: {ratio} [{gflops:.0f} GFLOP/s, {gbytes:.0f} GB/s] {note}", flush=True)
+        print(f"{name}: {text}: {ratio} [{gflops:.0f} GFLOP/s, {gbytes:.0f} GB/s] {note() if callable(note) else note}", flush=True)
         record = {"row": name, "seconds": medians, "all": results, "ratio": best / medians[first] if best else None}
         record.update(gflops=gflops, gbytes_per_second=gbytes, threads=threads, time=time.strftime("%Y-%m-%d %H:%M:%S"), **describe())
         self.log.write(json.dumps(record) + "\n")
@@ -135,7 +135,7 @@ class Bench:
                 continue
             if step:
                 sides[peer] = lambda step=step: self.timed(step)
-        self.row(name, sides, threads, unit=batch, note=vlm_isa(seen))
+        self.row(name, sides, threads, unit=batch, note=lambda: vlm_isa(seen))
 
     def cold(self):
         name = "cold start to one picture's vector, ViT-B/32, 600 MB"
@@ -145,7 +145,7 @@ class Bench:
         onnx = inference.export(folder, "vision", os.path.join(self.work, "vision.onnx"))
         script = os.path.join(here, "peers", "cold.py")
         openclip = os.path.join(self.work, "openclip-b32")
-        if not os.path.exists(openclip):
+        if not os.path.exists(f"{openclip}/open_clip_model.safetensors"):
             import make_model
 
             make_model.make("openclip", openclip, 3, "real", arch="ViT-B-32", files="safetensors", dtype="f32", custom_text=False)
