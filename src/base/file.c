@@ -59,6 +59,16 @@ bool vlm_is_folder(const char *path)
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+bool vlm_folder_has(const char *folder, const char *name)
+{
+    int fd = open(*folder ? folder : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct stat info;
+    bool has = fd >= 0 && fstatat(fd, name, &info, 0) == 0;
+    if (fd >= 0)
+        close(fd);
+    return has;
+}
+
 char *vlm_join_path(const char *folder, const char *name)
 {
     size_t a = strlen(folder), b = strlen(name);

@@ -22,6 +22,8 @@ void vlm_unmap(vlm_mapping *mapping);
 
 bool vlm_file_exists(const char *path);
 bool vlm_is_folder(const char *path);
+/* Does the folder hold something of this name? Allocates nothing, so that "no" never means "out of memory". */
+bool vlm_folder_has(const char *folder, const char *name);
 /* folder + "/" + name in fresh memory (free()); name alone when folder is "" ; NULL when out of memory. */
 char *vlm_join_path(const char *folder, const char *name);
 

@@ -256,15 +256,14 @@ vlm_status vlm_checkpoint_open_named(vlm_checkpoint **checkpoint, const char *fo
 {
     *checkpoint = NULL;
     for (size_t i = 0; i < n_names; i++) {
+        if (!vlm_folder_has(folder, names[i]))
+            continue;
         char *path = vlm_join_path(folder, names[i]);
         if (!path)
             return vlm_fail_memory(error, strlen(folder), folder);
-        if (vlm_file_exists(path)) {
-            vlm_status status = open_file(checkpoint, path, error);
-            free(path);
-            return status;
-        }
+        vlm_status status = open_file(checkpoint, path, error);
         free(path);
+        return status;
     }
     vlm_text looked = {0};
     for (size_t i = 0; i < n_names; i++)
@@ -315,11 +314,8 @@ void vlm_checkpoint_close(vlm_checkpoint *checkpoint)
 bool vlm_checkpoint_exists(const char *folder)
 {
     bool found = false;
-    for (size_t i = 0; i < N_DEFAULT_NAMES && !found; i++) {
-        char *path = vlm_join_path(folder, default_names[i]);
-        found = path && vlm_file_exists(path);
-        free(path);
-    }
+    for (size_t i = 0; i < N_DEFAULT_NAMES && !found; i++)
+        found = vlm_folder_has(folder, default_names[i]);
     return found;
 }
 

@@ -35,14 +35,6 @@ static bool wanted(const opening *o, unsigned part)
     return o->parts == 0 || required(o, part);
 }
 
-static bool has_file(const char *folder, const char *name)
-{
-    char *path = vlm_join_path(folder, name);
-    bool exists = path && vlm_file_exists(path);
-    free(path);
-    return exists;
-}
-
 static vlm_status read_json(json_t **json, const char *folder, const char *name, vlm_error *error)
 {
     *json = NULL;
@@ -76,14 +68,21 @@ static vlm_status open_tokenizer(opening *o, const char *folder, bool openclip)
     return vlm_fail(o->error, status, "%s", local.message);
 }
 
+static vlm_status describe_pixels(opening *o)
+{
+    vlm_model *model = o->model;
+    return vlm_pixel_contract_describe(model->pixel_line, sizeof model->pixel_line, &model->pixels)
+               ? VLM_OK : vlm_fail_memory(o->error, sizeof model->pixel_line, "the pixel contract");
+}
+
 static vlm_status open_pixels(opening *o, const char *folder)
 {
-    bool there = has_file(folder, "preprocessor_config.json") || has_file(folder, "processor_config.json");
+    bool there = vlm_folder_has(folder, "preprocessor_config.json") || vlm_folder_has(folder, "processor_config.json");
     if (!wanted(o, VLM_PART_PIXELS) || (!there && !required(o, VLM_PART_PIXELS)))
         return VLM_OK;
     vlm_status status = vlm_pixel_contract_read(&o->model->pixels, folder, o->error);
     if (status == VLM_OK)
-        vlm_pixel_contract_describe(o->model->pixel_line, sizeof o->model->pixel_line, &o->model->pixels);
+        status = describe_pixels(o);
     return status;
 }
 
@@ -93,7 +92,7 @@ static vlm_status open_pixels(opening *o, const char *folder)
 static vlm_status open_transformers_network(opening *o, const char *folder, const char *file)
 {
     bool towers = wanted(o, VLM_PART_VISION) || wanted(o, VLM_PART_TEXT);
-    bool there = has_file(folder, "config.json") && (file || vlm_checkpoint_exists(folder));
+    bool there = vlm_folder_has(folder, "config.json") && (file || vlm_checkpoint_exists(folder));
     if (!towers || (!there && o->parts == 0))
         return VLM_OK;
     json_t *config = NULL;
@@ -152,7 +151,7 @@ static vlm_status open_openclip_parts(opening *o, const json_t *config, const ch
             size.image_width = (size_t)json_integer_value(json_array_get(value, 1));
         }
         status = vlm_pixel_contract_openclip(&o->model->pixels, json_object_get(config, "preprocess_cfg"), size.image_height, size.image_width, where, o->error);
-        vlm_pixel_contract_describe(o->model->pixel_line, sizeof o->model->pixel_line, &o->model->pixels);
+        status = describe_pixels(o);
     }
     return status;
 }
@@ -180,7 +179,7 @@ static vlm_status open_file(opening *o, const char *path)
         char *folder = slash ? vlm_copy_text(path, slash == path ? 1 : (size_t)(slash - path)) : vlm_copy_text(".", 1);
         vlm_status status = folder ? VLM_OK : vlm_fail_memory(o->error, strlen(path), "a path");
         if (status == VLM_OK)
-            status = has_file(folder, "config.json") ? open_transformers(o, folder, path)
+            status = vlm_folder_has(folder, "config.json") ? open_transformers(o, folder, path)
                                                      : vlm_fail(o->error, VLM_ERR_ARGUMENT, "%s: a checkpoint without a config beside it; say which of OpenCLIP's it is with --arch NAME (ViT-B-32, ViT-L-14-quickgelu ...)", path);
         free(folder);
         return status;
@@ -255,7 +254,7 @@ static vlm_status read_dense(opening *o, const char *folder)
 static vlm_status read_max_tokens(opening *o, const char *folder)
 {
     json_t *config = NULL;
-    if (!has_file(folder, "sentence_bert_config.json"))
+    if (!vlm_folder_has(folder, "sentence_bert_config.json"))
         return VLM_OK;
     vlm_status status = read_json(&config, folder, "sentence_bert_config.json", o->error);
     if (status == VLM_OK)
@@ -335,7 +334,7 @@ static vlm_status open_embedded(opening *o)
         status = embedded_json(&processor, "preprocessor_config.json", o->error);
         if (status == VLM_OK)
             status = vlm_pixel_contract_parse(&o->model->pixels, processor, "the embedded preprocessor_config.json", o->error);
-        vlm_pixel_contract_describe(o->model->pixel_line, sizeof o->model->pixel_line, &o->model->pixels);
+        status = describe_pixels(o);
     }
     if (status == VLM_OK && wanted(o, VLM_PART_TOKENIZER))
         status = vlm_tokenizer_parse(&o->model->tokenizer, (const char *)tokenizer->data, tokenizer->size, settings ? (const char *)settings->data : NULL,
@@ -351,10 +350,10 @@ static vlm_status open_path(opening *o, const char *path)
 {
     if (!vlm_is_folder(path))
         return open_file(o, path);
-    bool openclip = has_file(path, "open_clip_config.json");
-    bool transformers = has_file(path, "config.json") && (has_file(path, "model.safetensors") || has_file(path, "model.safetensors.index.json") ||
-                                                          has_file(path, "pytorch_model.bin") || has_file(path, "pytorch_model.bin.index.json"));
-    if (has_file(path, "modules.json") && !(transformers && has_file(path, "preprocessor_config.json")))
+    bool openclip = vlm_folder_has(path, "open_clip_config.json");
+    bool transformers = vlm_folder_has(path, "config.json") && (vlm_folder_has(path, "model.safetensors") || vlm_folder_has(path, "model.safetensors.index.json") ||
+                                                                vlm_folder_has(path, "pytorch_model.bin") || vlm_folder_has(path, "pytorch_model.bin.index.json"));
+    if (vlm_folder_has(path, "modules.json") && !(transformers && vlm_folder_has(path, "preprocessor_config.json")))
         return open_sentence_transformers(o, path);
     if (openclip && !transformers)
         return open_openclip(o, path);

@@ -516,7 +516,7 @@ static void put_resize(vlm_text *text, const vlm_pixel_contract *c)
         vlm_text_printf(text, " longest=%zu", c->longest);
 }
 
-void vlm_pixel_contract_describe(char *line, size_t size, const vlm_pixel_contract *c)
+bool vlm_pixel_contract_describe(char *line, size_t size, const vlm_pixel_contract *c)
 {
     static const char *const references[] = {"transformers-5.23 pillow-13.0", "transformers-5.23 torchvision-0.29", "open_clip-3.3 pillow-13.0"};
     vlm_text text = {0};
@@ -548,5 +548,7 @@ void vlm_pixel_contract_describe(char *line, size_t size, const vlm_pixel_contra
             memcpy(line, text.data, n);
         line[n] = 0;
     }
+    bool whole = !text.failed;
     vlm_text_free(&text);
+    return whole;
 }

@@ -52,8 +52,8 @@ vlm_status vlm_pixel_contract_parse(vlm_pixel_contract *contract, const json_t *
 vlm_status vlm_pixel_contract_openclip(vlm_pixel_contract *contract, const json_t *preprocess_cfg, size_t image_height, size_t image_width, const char *where, vlm_error *error);
 
 /* One line that names all that decides the numbers ("pillow-13.0 bicubic shortest=224 crop=224x224 ..."),
- * cut to size bytes with its NUL. Equal contracts have equal lines. 512 bytes are enough. */
-void vlm_pixel_contract_describe(char *line, size_t size, const vlm_pixel_contract *contract);
+ * cut to size bytes with its NUL. Equal contracts have equal lines. 512 bytes are enough. False: out of memory. */
+bool vlm_pixel_contract_describe(char *line, size_t size, const vlm_pixel_contract *contract);
 
 /* Height and width of what vlm_pixels makes of this picture. VLM_ERR_LIMIT when that is beyond reason. */
 vlm_status vlm_pixels_size(size_t *height, size_t *width, const vlm_pixel_contract *contract, const vlm_image *image, vlm_error *error);

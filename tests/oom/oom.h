@@ -55,6 +55,9 @@ static struct {
     size_t stop;
 } oom = {.failing = SIZE_MAX, .stop = SIZE_MAX};
 
+/* The build hides symbols; the libraries must see these. */
+#define OOM_SEEN __attribute__((visibility("default")))
+
 /* Does this allocation fail? */
 static bool oom_strikes(void)
 {
@@ -76,17 +79,17 @@ static void *oom_counted(void *block)
     return block;
 }
 
-void *OOM_OURS(malloc)(size_t size)
+OOM_SEEN void *OOM_OURS(malloc)(size_t size)
 {
     return oom_strikes() ? NULL : oom_counted(OOM_REAL(malloc)(size));
 }
 
-void *OOM_OURS(calloc)(size_t count, size_t size)
+OOM_SEEN void *OOM_OURS(calloc)(size_t count, size_t size)
 {
     return oom_strikes() ? NULL : oom_counted(OOM_REAL(calloc)(count, size));
 }
 
-void *OOM_OURS(realloc)(void *block, size_t size)
+OOM_SEEN void *OOM_OURS(realloc)(void *block, size_t size)
 {
     if (oom_strikes())
         return NULL;
@@ -98,14 +101,14 @@ void *OOM_OURS(realloc)(void *block, size_t size)
     return resized;
 }
 
-void OOM_OURS(free)(void *block)
+OOM_SEEN void OOM_OURS(free)(void *block)
 {
     if (block)
         atomic_fetch_sub(&oom.live, 1);
     OOM_REAL(free)(block);
 }
 
-int OOM_OURS(posix_memalign)(void **block, size_t alignment, size_t size)
+OOM_SEEN int OOM_OURS(posix_memalign)(void **block, size_t alignment, size_t size)
 {
     if (oom_strikes())
         return ENOMEM;
@@ -120,7 +123,7 @@ int OOM_OURS(posix_memalign)(void **block, size_t alignment, size_t size)
 #endif
 }
 
-void *OOM_OURS(aligned_alloc)(size_t alignment, size_t size)
+OOM_SEEN void *OOM_OURS(aligned_alloc)(size_t alignment, size_t size)
 {
 #ifdef VLM_OOM_WRAP
     return oom_strikes() ? NULL : oom_counted(__real_aligned_alloc(alignment, size));
@@ -132,7 +135,7 @@ void *OOM_OURS(aligned_alloc)(size_t alignment, size_t size)
 #ifndef VLM_OOM_WRAP
 void *memalign(size_t alignment, size_t size);
 
-void *memalign(size_t alignment, size_t size)
+OOM_SEEN void *memalign(size_t alignment, size_t size)
 {
     return oom_strikes() ? NULL : oom_counted(__libc_memalign(alignment, size));
 }
