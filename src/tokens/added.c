@@ -11,31 +11,31 @@
 
 const vlm_added_token *vlm_added_by_content(const vlm_added *added, const char *content, size_t length)
 {
-    for (size_t i = 0; i < added->count; i++)
-        if (added->tokens[i].length == length && memcmp(added->tokens[i].content, content, length) == 0)
-            return &added->tokens[i];
-    return NULL;
+    int64_t found = vlm_vocabulary_find(&added->index, content, length);
+    return found < 0 ? NULL : &added->tokens[found];
 }
 
-/* The later one, when two strings share an id. */
 const vlm_added_token *vlm_added_by_id(const vlm_added *added, uint32_t id)
 {
-    for (size_t i = added->count; i > 0; i--)
-        if (added->tokens[i - 1].id == id)
-            return &added->tokens[i - 1];
-    return NULL;
+    return id < added->end && added->by_id[id] ? &added->tokens[added->by_id[id] - 1] : NULL;
 }
 
 /* As the reference counts: behind the largest added id, but never below the model's number of tokens. */
-static uint32_t next_id(const vlm_tokenizer *tokenizer)
+static size_t next_id(const vlm_tokenizer *tokenizer)
 {
-    const vlm_added *added = &tokenizer->added;
-    size_t size = tokenizer->model.kind == VLM_MODEL_UNIGRAM ? tokenizer->model.vocabulary.n_tokens : tokenizer->model.vocabulary.n_strings;
-    size_t next = size;
-    for (size_t i = 0; i < added->count; i++)
-        if (added->tokens[i].id >= next)
-            next = (size_t)added->tokens[i].id + 1;
-    return (uint32_t)next;
+    const vlm_vocabulary *vocabulary = &tokenizer->model.vocabulary;
+    size_t size = tokenizer->model.kind == VLM_MODEL_UNIGRAM ? vocabulary->n_tokens : vocabulary->n_strings;
+    return tokenizer->added.end > size ? tokenizer->added.end : size;
+}
+
+/* Room for one more token with this id. */
+static bool grow(vlm_added *added, uint32_t id)
+{
+    size_t before = added->by_id_capacity;
+    if (!vlm_grow(&added->tokens, &added->capacity, added->count + 1, sizeof *added->tokens) || !vlm_grow(&added->by_id, &added->by_id_capacity, (size_t)id + 1, sizeof *added->by_id))
+        return false;
+    memset(added->by_id + before, 0, (added->by_id_capacity - before) * sizeof *added->by_id);
+    return true;
 }
 
 vlm_status vlm_added_add(vlm_tokenizer *tokenizer, const vlm_added_token *token, vlm_error *error)
@@ -52,16 +52,19 @@ vlm_status vlm_added_add(vlm_tokenizer *tokenizer, const vlm_added_token *token,
     } else {
         int64_t id = vlm_vocabulary_find(&tokenizer->model.vocabulary, token->content, token->length);
         if (id < 0)
-            id = next_id(tokenizer);
+            id = (int64_t)next_id(tokenizer);
         if (id >= VLM_VOCABULARY_LIMIT)
             return vlm_fail(error, VLM_ERR_LIMIT, "an added token would have the number %lld; at most %d are taken", (long long)id, VLM_VOCABULARY_LIMIT);
         char *content = vlm_copy_text(token->content, token->length);
-        if (!content || !vlm_grow(&added->tokens, &added->capacity, added->count + 1, sizeof *added->tokens)) {
+        if (!content || !grow(added, (uint32_t)id) || vlm_vocabulary_add(&added->index, token->content, token->length, (uint32_t)added->count) != VLM_OK) {
             free(content);
             return vlm_fail_memory(error, token->length, "adding a token");
         }
         place = &added->tokens[added->count++];
         *place = (vlm_added_token){.id = (uint32_t)id, .content = content, .length = token->length};
+        added->by_id[id] = (uint32_t)added->count;
+        if ((size_t)id >= added->end)
+            added->end = (size_t)id + 1;
     }
     place->single_word = token->single_word;
     place->lstrip = token->lstrip;
@@ -241,6 +244,8 @@ void vlm_added_free(vlm_added *added)
         free(added->tokens[i].content);
     }
     free(added->tokens);
+    free(added->by_id);
+    vlm_vocabulary_free(&added->index);
     free(added->raw.nodes);
     free(added->normal.nodes);
     *added = (vlm_added){0};

@@ -235,7 +235,11 @@ typedef struct vlm_trie {
 typedef struct vlm_added {
     vlm_added_token *tokens;
     size_t count, capacity;
-    vlm_trie raw, normal; /* those matched before and after normalization */
+    vlm_vocabulary index;         /* content -> place in tokens */
+    uint32_t *by_id;              /* place in tokens + 1 of the last one with this id; 0: none */
+    size_t by_id_capacity;
+    size_t end;                   /* largest id + 1 */
+    vlm_trie raw, normal;         /* those matched before and after normalization */
 } vlm_added;
 
 /* Add one, or change the properties of the one with this content. The id is the model's for this string,

@@ -58,7 +58,7 @@ static vlm_status unpack(vlm_text *out, const unsigned char *data, size_t size, 
         vlm_text_append(out, block, used);
     }
     inflateEnd(&stream);
-    if (out->failed)
+    if (out->failed || code == Z_MEM_ERROR)
         return vlm_fail_memory(error, MERGES_BYTES, where);
     if (lines <= MERGES)
         return vlm_fail(error, VLM_ERR_FORMAT, "%s: %zu lines could be unpacked; %d with merges are wanted", where, lines, MERGES + 1);

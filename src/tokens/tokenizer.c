@@ -175,10 +175,7 @@ int64_t vlm_tokenizer_id(const vlm_tokenizer *tokenizer, const char *token, size
 size_t vlm_tokenizer_size(const vlm_tokenizer *tokenizer)
 {
     size_t size = tokenizer->model.vocabulary.size;
-    for (size_t i = 0; i < tokenizer->added.count; i++)
-        if (tokenizer->added.tokens[i].id >= size)
-            size = (size_t)tokenizer->added.tokens[i].id + 1;
-    return size;
+    return tokenizer->added.end > size ? tokenizer->added.end : size;
 }
 
 /* By the string, as the reference does: an id whose string is a special token's content. */
