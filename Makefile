@@ -16,6 +16,8 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 FUZZ_SECONDS ?= 30
 CMAKE_FLAGS ?=
 
+MAKEFLAGS += --no-print-directory
+
 .PHONY: all deps demo check check-plain check-asan check-tsan check-fuzz check-live bench embedded install clean
 
 all:
