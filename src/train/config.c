@@ -111,9 +111,6 @@ static void get_rest(reader *r, vlm_train_config *config)
     get_number(r, &config->label_smoothing, "label_smoothing", 0, 0, 0.999);
     get_size(r, &config->checkpoint_every, "checkpoint_every", 500);
     get_size(r, &config->log_every, "log_every", 1);
-    get_size(r, &config->eval_every, "eval_every", 0);
-    if (r->status == VLM_OK)
-        r->status = vlm_json_get_string(&config->eval_data, r->object, "eval_data", NULL, r->where, r->error);
     if (r->status == VLM_OK && (!config->batch || !config->log_every))
         r->status = vlm_fail(r->error, VLM_ERR_ARGUMENT, "%s: train.%s is 0; at least 1 is wanted", r->where, config->batch ? "log_every" : "batch");
     if (r->status == VLM_OK && config->batch > (size_t)1 << 20)
@@ -124,7 +121,7 @@ static void get_rest(reader *r, vlm_train_config *config)
     config->precision = type ? VLM_BF16 : VLM_F32;
 }
 
-static void get_triple(reader *r, double values[3], const char *key, const double *fallback)
+static void get_triple(reader *r, double values[3], const char *key, const double *fallback, bool positive)
 {
     const json_t *list = json_object_get(r->object, key);
     memcpy(values, fallback, 3 * sizeof *values);
@@ -132,8 +129,8 @@ static void get_triple(reader *r, double values[3], const char *key, const doubl
         return;
     for (size_t i = 0; i < 3; i++) {
         values[i] = json_number_value(json_array_get(list, i));
-        if (json_array_size(list) != 3 || !json_is_number(json_array_get(list, i)) || !isfinite(values[i]) || (*key == 's' && values[i] <= 0))
-            r->status = vlm_fail(r->error, VLM_ERR_ARGUMENT, "%s: pixels.%s: three %snumbers are wanted", r->where, key, *key == 's' ? "positive " : "");
+        if (json_array_size(list) != 3 || !json_is_number(json_array_get(list, i)) || !isfinite(values[i]) || (positive && values[i] <= 0))
+            r->status = vlm_fail(r->error, VLM_ERR_ARGUMENT, "%s: pixels.%s: three %snumbers are wanted", r->where, key, positive ? "positive " : "");
     }
 }
 
@@ -142,8 +139,8 @@ static vlm_status get_pixels(vlm_train_config *config, bool clip, vlm_error *err
     static const char *const keys[] = {"image_mean", "image_std"};
     static const double clip_mean[] = {0.48145466, 0.4578275, 0.40821073}, clip_std[] = {0.26862954, 0.26130258, 0.27577711}, half[] = {0.5, 0.5, 0.5};
     reader r = {config->pixels, config->where, error, vlm_config_check_keys(config->pixels, keys, 2, "pixels", config->where, error)};
-    get_triple(&r, config->mean, "image_mean", clip ? clip_mean : half);
-    get_triple(&r, config->std, "image_std", clip ? clip_std : half);
+    get_triple(&r, config->mean, "image_mean", clip ? clip_mean : half, false);
+    get_triple(&r, config->std, "image_std", clip ? clip_std : half, true);
     return r.status;
 }
 
@@ -161,7 +158,7 @@ static vlm_status read_sections(vlm_train_config *config, bool clip, vlm_error *
     static const char *const top[] = {"model", "tokenizer", "pixels", "data", "augmentation", "train"};
     static const char *const keys[] = {"batch", "negatives", "steps", "epochs", "seed", "optimizer", "rate", "muon_rate", "betas", "eps", "decay",
                                        "muon_momentum", "muon_decay", "muon_precision", "gradient_clip", "schedule", "warm_up", "decay_part",
-                                       "positives", "positions", "precision", "label_smoothing", "checkpoint_every", "log_every", "eval_data", "eval_every"};
+                                       "positives", "positions", "precision", "label_smoothing", "checkpoint_every", "log_every"};
     const json_t *train;
     if (!json_is_object(config->root))
         return vlm_fail(error, VLM_ERR_FORMAT, "%s: the config is not a JSON object", config->where);

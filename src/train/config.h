@@ -24,8 +24,6 @@ typedef struct vlm_train_config {
     bool sine_positions;
     vlm_dtype precision;                    /* of the products: VLM_F32 or VLM_BF16 */
     size_t checkpoint_every, log_every;     /* steps; checkpoint_every 0: at the end alone */
-    const char *eval_data;                  /* NULL: none */
-    size_t eval_every;
 
     double mean[3], std[3];
 } vlm_train_config;
