@@ -21,7 +21,7 @@ bool vlm_arena_reserve(vlm_arena *arena, size_t bytes)
     if (arena->chunks && arena->chunks->size - arena->chunks->offset >= bytes)
         return true;
     if (!arena->chunks && bytes < arena->peak)
-        bytes = arena->peak; /* a loop of equal passes: from the second on, one chunk holds all */
+        bytes = arena->peak + arena->peak / 8; /* a loop of nearly equal passes: from the second on, one chunk holds all */
     if (bytes < SMALLEST_CHUNK)
         bytes = SMALLEST_CHUNK;
     vlm_arena_chunk *chunk = malloc(sizeof *chunk);

@@ -281,6 +281,9 @@ vlm_status vlm_embed_tokens(vlm_model *model, const int32_t *ids, const size_t *
         if (starts[i + 1] <= starts[i] || length > most)
             status = vlm_fail(error, VLM_ERR_ARGUMENT, "text %zu has %zu tokens; 1 to %zu are wanted", i, starts[i + 1] <= starts[i] ? (size_t)0 : length, most);
     }
+    for (size_t i = status == VLM_OK && n ? starts[0] : 0; status == VLM_OK && n && i < starts[n]; i++)
+        if (ids[i] < 0 || (size_t)ids[i] >= model->network->text->vocabulary)
+            status = vlm_fail(error, VLM_ERR_MISMATCH, "token id %ld: the model knows %zu; do tokenizer and weights belong together?", (long)ids[i], model->network->text->vocabulary);
     if (status != VLM_OK)
         return status;
     pthread_mutex_lock(&model->lock);
