@@ -77,14 +77,15 @@ vlm_status vlm_complete_model(json_t **out, const json_t *base, const char *wher
     bool clip = tokenizer != NULL;
     if (!model)
         return vlm_fail_memory(error, 4096, "config.json");
-    bool fine = set_default(model, "model_type", json_string(clip ? "clip" : "vit"));
+    bool two_towers = json_object_get(model, "vision_config") || json_object_get(model, "text_config") || clip;
+    bool fine = set_default(model, "model_type", json_string(two_towers ? "clip" : "vit"));
     fine = fine && json_object_set_new(model, "architectures", json_pack("[s]", clip ? "CLIPModel" : "ViTForImageClassification")) == 0;
     json_object_del(model, "torch_dtype");
     fine = fine && json_object_set_new(model, "dtype", json_string("float32")) == 0;
     const char *type = json_string_value(json_object_get(model, "model_type"));
     vlm_status status = fine ? VLM_OK : vlm_fail_memory(error, 4096, "config.json");
     if (status == VLM_OK && (!type || strcmp(type, clip ? "clip" : "vit") != 0))
-        status = vlm_fail(error, VLM_ERR_UNSUPPORTED, "%s: model_type \"%s\"; %s is what this trains", where, type ? type : "", clip ? "clip" : "vit");
+        status = vlm_fail(error, VLM_ERR_UNSUPPORTED, "%s: model_type \"%s\"; \"%s\" is what is trained here", where, type ? type : "", clip ? "clip" : "vit");
     if (status == VLM_OK && clip)
         status = complete_text(model, where, tokenizer, error);
     if (status == VLM_OK && n_labels)

@@ -152,6 +152,9 @@ static vlm_status make_model(run *r, const json_t *base, vlm_error *error)
         status = vlm_complete_model(&r->model, base, r->config.where, r->words.tokenizer, r->dataset->labels, r->clip ? 0 : r->dataset->n_labels, error);
     if (status == VLM_OK)
         status = vlm_make_network(&r->network, r->model, r->from, &r->config, r->threads, error);
+    if (status == VLM_OK && (r->network->vision->image_height != r->dataset->image_height || r->network->vision->image_width != r->dataset->image_width))
+        status = vlm_fail(error, VLM_ERR_MISMATCH, "%s: the model takes %zu x %zu pixels, the data has %zu x %zu", r->config.where, r->network->vision->image_width,
+                          r->network->vision->image_height, r->dataset->image_width, r->dataset->image_height);
     if (status == VLM_OK)
         status = vlm_trainer_create(&r->trainer, &r->config, r->network, r->threads, error);
     if (status == VLM_OK && r->resumed)
