@@ -24,6 +24,7 @@ typedef struct attention_job {
     const float *dout;
     size_t width, head, n_heads;
     vlm_spans q_spans, kv_spans;
+    const size_t *rows; /* NULL, or [spans.n]: the one row of each sequence that asks; the result has a row for each */
     bool causal;
     float scale;
     float *probabilities;        /* kept for the backward pass, or NULL */
@@ -34,22 +35,35 @@ typedef struct attention_job {
 
 /* What one task works on. */
 typedef struct attention_task {
-    size_t nq, nk, q_row, kv_row, column;
+    size_t nq, nk, q_row, kv_row, out_row, column;
     float *p; /* [nq, nk] kept, or NULL */
     char *scratch;
 } attention_task;
+
+static size_t length_of(vlm_spans spans, size_t i)
+{
+    return spans.starts[i + 1] - spans.starts[i];
+}
 
 static attention_task find_task(const attention_job *job, size_t index, size_t thread)
 {
     size_t sequence = index / job->n_heads, head = index % job->n_heads;
     attention_task t = {
-        .nq = job->q_spans.starts[sequence + 1] - job->q_spans.starts[sequence],
-        .nk = job->kv_spans.starts[sequence + 1] - job->kv_spans.starts[sequence],
+        .nq = length_of(job->q_spans, sequence),
+        .nk = length_of(job->kv_spans, sequence),
         .q_row = job->q_spans.starts[sequence],
         .kv_row = job->kv_spans.starts[sequence],
+        .out_row = job->q_spans.starts[sequence],
         .column = head * job->head,
         .scratch = job->scratch + thread * job->scratch_bytes,
     };
+    if (job->rows) {
+        t.nq = 1;
+        t.q_row = job->rows[sequence];
+        t.out_row = sequence;
+        if (job->causal)
+            t.nk = t.q_row - t.kv_row + 1;
+    }
     if (job->probabilities)
         t.p = job->probabilities + job->probabilities_at[sequence] + head * t.nq * t.nk;
     return t;
@@ -100,7 +114,7 @@ static void attend(void *argument, size_t index, size_t thread)
         float *s = t.p ? t.p + first * t.nk : scores;
         kernel->multiply(s, t.nk, job->q.data + row * job->q.stride + t.column, job->q.stride, 1, keys, rows, t.nk, job->head, &plain);
         softmax_rows(job, s, first, rows, &t);
-        kernel->multiply(job->out + row * job->width + t.column, job->width, s, t.nk, 1, values, rows, job->head, t.nk, &plain);
+        kernel->multiply(job->out + (t.out_row + first) * job->width + t.column, job->width, s, t.nk, 1, values, rows, job->head, t.nk, &plain);
     }
 }
 
@@ -115,7 +129,7 @@ static void attend_backward(void *argument, size_t index, size_t thread)
     float *ds = (float *)t.scratch;
     void *panels = t.scratch + (t.nq * t.nk * sizeof(float) + 63) / 64 * 64;
     size_t d = job->head, qs = job->q.stride, ks = job->k.stride, vs = job->v.stride, w = job->width;
-    const float *dout = job->dout + t.q_row * w + t.column;
+    const float *dout = job->dout + t.out_row * w + t.column;
     const float *q = job->q.data + t.q_row * qs + t.column, *k = job->k.data + t.kv_row * ks + t.column, *v = job->v.data + t.kv_row * vs + t.column;
     multiply(job, job->v.grad + t.kv_row * vs + t.column, vs, t.p, 1, t.nk, dout, 1, w, t.nk, d, t.nq, true, panels);
     multiply(job, ds, t.nk, dout, w, 1, v, vs, 1, t.nq, t.nk, d, false, panels);
@@ -128,8 +142,8 @@ static size_t longest(vlm_spans spans)
 {
     size_t most = 0;
     for (size_t i = 0; i < spans.n; i++)
-        if (spans.starts[i + 1] - spans.starts[i] > most)
-            most = spans.starts[i + 1] - spans.starts[i];
+        if (length_of(spans, i) > most)
+            most = length_of(spans, i);
     return most;
 }
 
@@ -150,7 +164,7 @@ static void attention_backward(vlm_context *context, void *argument)
         return;
     attention_job *job = &saved->job;
     float *dq = vlm_grad_zeroed(context, saved->q), *dkv = vlm_grad_zeroed(context, saved->kv);
-    size_t nq = longest(job->q_spans), nk = longest(job->kv_spans), most = larger(nq, nk);
+    size_t nq = job->rows ? 1 : longest(job->q_spans), nk = longest(job->kv_spans), most = larger(nq, nk);
     job->scratch_bytes = (nq * nk * sizeof(float) + 63) / 64 * 64 + larger(packed(job, most, job->head), packed(job, job->head, most));
     vlm_arena_mark mark = vlm_arena_get_mark(&context->values);
     job->scratch = vlm_context_bytes(context, job->scratch_bytes * vlm_threads_count(context->threads));
@@ -171,7 +185,7 @@ static void keep_probabilities(vlm_context *context, attention_job *job)
     size_t *at = vlm_context_bytes(context, (n + 1) * sizeof *at);
     for (size_t i = 0; at && i < n; i++) {
         at[i] = count;
-        count += job->n_heads * (job->q_spans.starts[i + 1] - job->q_spans.starts[i]) * (job->kv_spans.starts[i + 1] - job->kv_spans.starts[i]);
+        count += job->n_heads * (job->rows ? 1 : length_of(job->q_spans, i)) * length_of(job->kv_spans, i);
     }
     job->probabilities_at = at;
     job->probabilities = vlm_context_floats(context, count);
@@ -179,13 +193,13 @@ static void keep_probabilities(vlm_context *context, attention_job *job)
 
 static vlm_tensor *attention(vlm_context *context, attention_job job, vlm_tensor *q, vlm_tensor *kv)
 {
-    vlm_tensor *y = vlm_context_matrix(context, vlm_tensor_rows(q), job.width);
+    vlm_tensor *y = vlm_context_matrix(context, job.rows ? job.q_spans.n : vlm_tensor_rows(q), job.width);
     bool record = vlm_recording(context) && (q->wants_grad || kv->wants_grad);
     if (record)
         keep_probabilities(context, &job);
     vlm_scope scope = vlm_scope_open(context);
     vlm_arena_mark mark = vlm_arena_get_mark(&context->values);
-    size_t nk = longest(job.kv_spans), nq = longest(job.q_spans), rows = nq < QUERY_BLOCK ? nq : QUERY_BLOCK;
+    size_t nk = longest(job.kv_spans), nq = job.rows ? 1 : longest(job.q_spans), rows = nq < QUERY_BLOCK ? nq : QUERY_BLOCK;
     job.scratch_bytes = packed(&job, nk, job.head) + packed(&job, job.head, nk) + (rows * nk * sizeof(float) + 63) / 64 * 64;
     job.scratch = vlm_context_bytes(context, job.scratch_bytes * vlm_threads_count(context->threads));
     if (!vlm_context_idle(context)) {
@@ -209,6 +223,11 @@ static attention_job make_job(const vlm_context *context, size_t width, size_t n
 
 vlm_tensor *vlm_op_attention(vlm_context *context, vlm_tensor *qkv, vlm_spans spans, size_t n_heads, bool causal)
 {
+    return vlm_op_attention_of(context, qkv, spans, NULL, n_heads, causal);
+}
+
+vlm_tensor *vlm_op_attention_of(vlm_context *context, vlm_tensor *qkv, vlm_spans spans, const size_t *rows, size_t n_heads, bool causal)
+{
     if (vlm_context_failed(context))
         return NULL;
     size_t stride = vlm_tensor_columns(qkv), width = stride / 3;
@@ -218,6 +237,7 @@ vlm_tensor *vlm_op_attention(vlm_context *context, vlm_tensor *qkv, vlm_spans sp
     job.k = (heads){data ? data + width : NULL, NULL, stride};
     job.v = (heads){data ? data + 2 * width : NULL, NULL, stride};
     job.q_spans = job.kv_spans = spans;
+    job.rows = rows;
     job.causal = causal;
     return attention(context, job, qkv, qkv);
 }

@@ -89,9 +89,22 @@ static vlm_tensor *post_norm_block(vlm_context *context, const block_pass *pass,
     return vlm_op_norm(context, x, &block->norm2);
 }
 
-static vlm_tensor *run_blocks(vlm_context *context, const block_pass *pass, vlm_tensor *x, const char *trace)
+/* A pre-norm block of which only one row of each sequence is wanted: keys and values are of all rows, everything
+ * after them is of those. Each row's numbers are what the whole block gives. */
+static vlm_tensor *block_of_rows(vlm_context *context, const block_pass *pass, size_t layer, vlm_tensor *x, const size_t *rows)
 {
-    for (size_t i = 0; i < pass->body->n_blocks && !vlm_context_failed(context); i++) {
+    const vlm_transformer *body = pass->body;
+    const vlm_block *block = &body->blocks[layer];
+    vlm_tensor *kept = vlm_op_gather(context, x, rows, pass->spans.n);
+    vlm_tensor *h = vlm_op_linear(context, vlm_op_norm(context, x, &block->norm1), &block->qkv, VLM_ACT_NONE, NULL);
+    h = vlm_op_attention_of(context, h, pass->spans, rows, body->n_heads, body->causal);
+    x = vlm_op_linear(context, h, &block->out, VLM_ACT_NONE, kept);
+    return mlp(context, body, block, vlm_op_norm(context, x, &block->norm2), x);
+}
+
+static vlm_tensor *run_blocks(vlm_context *context, const block_pass *pass, size_t n, vlm_tensor *x, const char *trace)
+{
+    for (size_t i = 0; i < n && !vlm_context_failed(context); i++) {
         x = pass->body->post_norm ? post_norm_block(context, pass, i, x) : pre_norm_block(context, pass, i, x);
         if (context->trace && x) {
             char name[64];
@@ -104,7 +117,17 @@ static vlm_tensor *run_blocks(vlm_context *context, const block_pass *pass, vlm_
 
 vlm_tensor *vlm_transformer_forward(vlm_context *context, const vlm_transformer *body, vlm_tensor *x, vlm_spans spans, const char *trace)
 {
-    return run_blocks(context, &(block_pass){body, spans, NULL, NULL}, x, trace);
+    return run_blocks(context, &(block_pass){body, spans, NULL, NULL}, body->n_blocks, x, trace);
+}
+
+vlm_tensor *vlm_transformer_forward_rows(vlm_context *context, const vlm_transformer *body, vlm_tensor *x, vlm_spans spans, const size_t *rows, const char *trace)
+{
+    block_pass pass = {body, spans, NULL, NULL};
+    bool whole = context->trace || body->post_norm || !body->n_blocks; /* a trace shows all rows of every block */
+    x = run_blocks(context, &pass, whole ? body->n_blocks : body->n_blocks - 1, x, trace);
+    if (vlm_context_failed(context))
+        return NULL;
+    return whole ? vlm_op_gather(context, x, rows, spans.n) : block_of_rows(context, &pass, body->n_blocks - 1, x, rows);
 }
 
 vlm_tensor *vlm_transformer_read(vlm_context *context, const vlm_transformer *body, vlm_tensor *x, vlm_spans spans, const vlm_memory *memory, const char *trace)
@@ -114,7 +137,7 @@ vlm_tensor *vlm_transformer_read(vlm_context *context, const vlm_transformer *bo
         return vlm_context_fail(context, VLM_ERR_MEMORY, "out of memory: a batch of %zu", spans.n);
     for (size_t i = 0; i < spans.n; i++)
         positions[i] = memory->cache->lengths[memory->slots[i]];
-    x = run_blocks(context, &(block_pass){body, spans, memory, positions}, x, trace);
+    x = run_blocks(context, &(block_pass){body, spans, memory, positions}, body->n_blocks, x, trace);
     for (size_t i = 0; i < spans.n && body->causal && !vlm_context_idle(context); i++)
         memory->cache->lengths[memory->slots[i]] += spans.starts[i + 1] - spans.starts[i];
     return x;

@@ -48,6 +48,9 @@ static inline size_t vlm_transformer_kv_heads(const vlm_transformer *body)
 
 /* x [rows, width] -> [rows, width] through all blocks; each is traced as "<trace>.block.<i>". */
 vlm_tensor *vlm_transformer_forward(vlm_context *context, const vlm_transformer *body, vlm_tensor *x, vlm_spans spans, const char *trace);
+/* The rows `rows` [spans.n], one of each sequence, of the same -> [spans.n, width]: what is pooled from one row needs
+ * no other row of the last block's MLP. rows must live as long as the pass. */
+vlm_tensor *vlm_transformer_forward_rows(vlm_context *context, const vlm_transformer *body, vlm_tensor *x, vlm_spans spans, const size_t *rows, const char *trace);
 
 /* The same over a cache: the rows of sequence i are the tokens that follow what its slot holds. In a bidirectional
  * body (T5's encoder) a one-layer cache of length 0 serves as scratch for every block. */

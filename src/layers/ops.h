@@ -55,6 +55,9 @@ vlm_tensor *vlm_op_gate(vlm_context *context, vlm_tensor *a, vlm_tensor *b);
 /* attention.c: qkv [rows, 3 * width] -> [rows, width], each sequence by itself, n_heads heads of
  * width / n_heads, scores scaled by its inverse root. causal: a row sees itself and the rows before it. */
 vlm_tensor *vlm_op_attention(vlm_context *context, vlm_tensor *qkv, vlm_spans spans, size_t n_heads, bool causal);
+/* The same for one row of each sequence, rows [spans.n], which must live as long as the pass -> [spans.n, width];
+ * NULL: all of them. */
+vlm_tensor *vlm_op_attention_of(vlm_context *context, vlm_tensor *qkv, vlm_spans spans, const size_t *rows, size_t n_heads, bool causal);
 /* The same with queries q [q rows, width] and keys and values kv [kv rows, 2 * width] from different rows. */
 vlm_tensor *vlm_op_cross_attention(vlm_context *context, vlm_tensor *q, vlm_spans q_spans, vlm_tensor *kv, vlm_spans kv_spans, size_t n_heads);
 

@@ -24,16 +24,19 @@ static size_t pooled_row(const vlm_text_tower *tower, const int32_t *ids, size_t
     }
 }
 
-static vlm_tensor *pool(vlm_context *context, const vlm_text_tower *tower, vlm_tensor *x, const int32_t *ids, vlm_spans spans)
+/* All blocks, and one row of each text. */
+static vlm_tensor *run_and_pool(vlm_context *context, const vlm_text_tower *tower, vlm_tensor *x, const int32_t *ids, vlm_spans spans)
 {
+    if (vlm_context_failed(context))
+        return NULL;
     if (tower->pooling == VLM_POOL_MEAN)
-        return vlm_op_mean(context, x, spans);
-    size_t *index = vlm_arena_alloc(&context->headers, spans.n, sizeof *index);
-    if (!index)
+        return vlm_op_mean(context, vlm_transformer_forward(context, &tower->body, x, spans, "text"), spans);
+    size_t *rows = vlm_arena_alloc(&context->headers, spans.n, sizeof *rows);
+    if (!rows)
         return vlm_context_fail(context, VLM_ERR_MEMORY, "out of memory: a batch of %zu", spans.n);
     for (size_t i = 0; i < spans.n; i++)
-        index[i] = spans.starts[i] + pooled_row(tower, ids + spans.starts[i], spans.starts[i + 1] - spans.starts[i]);
-    return vlm_op_gather(context, x, index, spans.n);
+        rows[i] = spans.starts[i] + pooled_row(tower, ids + spans.starts[i], spans.starts[i + 1] - spans.starts[i]);
+    return vlm_transformer_forward_rows(context, &tower->body, x, spans, rows, "text");
 }
 
 vlm_tensor *vlm_text_forward(vlm_context *context, const vlm_text_tower *tower, const int32_t *ids, vlm_spans spans)
@@ -46,10 +49,7 @@ vlm_tensor *vlm_text_forward(vlm_context *context, const vlm_text_tower *tower, 
         x = vlm_op_norm(context, x, &tower->before);
     if (!vlm_context_failed(context))
         vlm_context_trace(context, "text.embeddings", x);
-    x = vlm_transformer_forward(context, &tower->body, x, spans, "text");
-    if (vlm_context_failed(context))
-        return NULL;
-    x = pool(context, tower, x, ids, spans);
+    x = run_and_pool(context, tower, x, ids, spans);
     if (tower->after.gain)
         x = vlm_op_norm(context, x, &tower->after);
     if (tower->projection.weight)

@@ -90,11 +90,6 @@ static vlm_tensor *rows_from(vlm_context *context, vlm_tensor *x, vlm_spans span
     return vlm_op_gather(context, x, index, spans.n * kept);
 }
 
-static vlm_tensor *class_rows(vlm_context *context, vlm_tensor *x, vlm_spans spans)
-{
-    return vlm_op_gather(context, x, spans.starts, spans.n);
-}
-
 static vlm_tensor *mean_of_patches(vlm_context *context, const vlm_vision_tower *tower, vlm_tensor *x, vlm_spans spans)
 {
     size_t lead = tower->class_token ? 1 : 0;
@@ -117,21 +112,28 @@ static vlm_tensor *attention_pool(vlm_context *context, const vlm_vision_tower *
     return vlm_op_linear(context, up, &tower->probe_down, VLM_ACT_NONE, h);
 }
 
-static vlm_tensor *pool(vlm_context *context, const vlm_vision_tower *tower, vlm_tensor *x, vlm_spans spans)
+/* All blocks, and one vector of each picture. */
+static vlm_tensor *run_and_pool(vlm_context *context, const vlm_vision_tower *tower, vlm_tensor *x, vlm_spans spans)
 {
+    if (vlm_context_failed(context))
+        return NULL;
+    if (tower->pooling == VLM_POOL_CLASS_NORMED)
+        return vlm_op_norm(context, vlm_transformer_forward_rows(context, &tower->body, x, spans, spans.starts, "vision"), &tower->after);
+    x = vlm_transformer_forward(context, &tower->body, x, spans, "vision");
+    if (vlm_context_failed(context))
+        return NULL;
     switch (tower->pooling) {
-    case VLM_POOL_CLASS_NORMED: return vlm_op_norm(context, class_rows(context, x, spans), &tower->after);
     case VLM_POOL_MEAN_NORMED: return vlm_op_norm(context, mean_of_patches(context, tower, x, spans), &tower->after);
     case VLM_POOL_NORMED_MEAN: return mean_of_patches(context, tower, vlm_op_norm(context, x, &tower->after), spans);
     case VLM_POOL_ATTENTION: return attention_pool(context, tower, vlm_op_norm(context, x, &tower->after), spans);
+    default: return NULL;
     }
-    return NULL;
 }
 
 /* ---- the way ------------------------------------------------------------------------------------------- */
 
-/* Patches with class token and positions, through all blocks. */
-static vlm_tensor *run_body(vlm_context *context, const vlm_vision_tower *tower, const float *pixels, size_t n, size_t height, size_t width, vlm_spans *spans)
+/* Patches with class token and positions: what the first block reads. */
+static vlm_tensor *embed(vlm_context *context, const vlm_vision_tower *tower, const float *pixels, size_t n, size_t height, size_t width, vlm_spans *spans)
 {
     size_t rows = height / tower->patch, columns = width / tower->patch;
     if (!n || !rows || !columns)
@@ -144,13 +146,13 @@ static vlm_tensor *run_body(vlm_context *context, const vlm_vision_tower *tower,
         x = vlm_op_norm(context, x, &tower->before);
     if (!vlm_context_failed(context))
         vlm_context_trace(context, "vision.embeddings", x);
-    x = vlm_transformer_forward(context, &tower->body, x, *spans, "vision");
-    return vlm_context_failed(context) ? NULL : x;
+    return x;
 }
 
 vlm_tensor *vlm_vision_features(vlm_context *context, const vlm_vision_tower *tower, const float *pixels, size_t n, size_t height, size_t width, vlm_spans *spans)
 {
-    vlm_tensor *x = run_body(context, tower, pixels, n, height, width, spans);
+    vlm_tensor *x = embed(context, tower, pixels, n, height, width, spans);
+    x = vlm_transformer_forward(context, &tower->body, x, *spans, "vision");
     x = vlm_op_norm(context, x, &tower->after);
     if (!vlm_context_failed(context))
         vlm_context_trace(context, "vision.features", x);
@@ -160,10 +162,8 @@ vlm_tensor *vlm_vision_features(vlm_context *context, const vlm_vision_tower *to
 vlm_tensor *vlm_vision_forward(vlm_context *context, const vlm_vision_tower *tower, const float *pixels, size_t n, size_t height, size_t width)
 {
     vlm_spans spans;
-    vlm_tensor *x = run_body(context, tower, pixels, n, height, width, &spans);
-    if (vlm_context_failed(context))
-        return NULL;
-    x = pool(context, tower, x, spans);
+    vlm_tensor *x = embed(context, tower, pixels, n, height, width, &spans);
+    x = run_and_pool(context, tower, x, spans);
     if (tower->projection.weight)
         x = vlm_op_linear(context, x, &tower->projection, VLM_ACT_NONE, NULL);
     if (!vlm_context_failed(context))

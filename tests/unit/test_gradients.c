@@ -431,6 +431,8 @@ static vlm_tensor *block(vlm_context *context, problem *p)
     return vlm_transformer_forward(context, &body, &i[0], p->spans, "test");
 }
 
+static const size_t block_shapes[][2] = {{10, 0}, {10, 0}, {30, 10}, {30, 0}, {10, 10}, {10, 0}, {10, 0}, {10, 0}, {21, 10}, {21, 0}, {10, 21}, {10, 0}};
+
 static void test_a_block_with_norms_before_and_after(void **state)
 {
     (void)state;
@@ -439,9 +441,37 @@ static void test_a_block_with_norms_before_and_after(void **state)
         p.kind = post;
         p.spans = (vlm_spans){2, even};
         add_input(&p, 2, 10, 10);
-        static const size_t shapes[][2] = {{10, 0}, {10, 0}, {30, 10}, {30, 0}, {10, 10}, {10, 0}, {10, 0}, {10, 0}, {21, 10}, {21, 0}, {10, 21}, {10, 0}};
         for (size_t i = 0; i < 12; i++)
-            add_input(&p, shapes[i][1] ? 2 : 1, shapes[i][0], shapes[i][1]);
+            add_input(&p, block_shapes[i][1] ? 2 : 1, block_shapes[i][0], block_shapes[i][1]);
+        check(&p);
+    }
+}
+
+/* One row of each sequence: the same numbers as picked from the whole, to the last bit, and their gradients. */
+static const size_t picked[] = {3, 9};
+
+static vlm_tensor *block_rows(vlm_context *context, problem *p)
+{
+    vlm_tensor *i = p->inputs;
+    vlm_block b = {.norm1 = {&i[1], &i[2], 1e-5f}, .qkv = {&i[3], &i[4]}, .out = {&i[5], &i[6]}, .norm2 = {&i[7], &i[8], 1e-5f}, .up = {&i[9], &i[10]}, .down = {&i[11], &i[12]}};
+    vlm_transformer body = {.width = 10, .n_heads = 2, .hidden = 21, .n_blocks = 1, .activation = VLM_ACT_GELU, .causal = p->kind != 0, .blocks = &b};
+    vlm_tensor *all = vlm_transformer_forward(context, &body, &i[0], p->spans, "test");
+    vlm_tensor *rows = vlm_transformer_forward_rows(context, &body, &i[0], p->spans, picked, "test");
+    for (size_t row = 0; row < 2; row++)
+        assert_memory_equal(vlm_tensor_floats(rows) + row * 10, vlm_tensor_floats(all) + picked[row] * 10, 10 * sizeof(float));
+    return rows;
+}
+
+static void test_a_block_of_one_row_a_sequence(void **state)
+{
+    (void)state;
+    for (int causal = 0; causal < 2; causal++) {
+        problem p = make(block_rows, 50 + (uint64_t)causal);
+        p.kind = causal;
+        p.spans = (vlm_spans){2, even};
+        add_input(&p, 2, 10, 10);
+        for (size_t i = 0; i < 12; i++)
+            add_input(&p, block_shapes[i][1] ? 2 : 1, block_shapes[i][0], block_shapes[i][1]);
         check(&p);
     }
 }
@@ -483,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_contrastive_loss),
         cmocka_unit_test(test_cross_entropy_with_and_without_smoothing),
         cmocka_unit_test(test_a_block_with_norms_before_and_after),
+        cmocka_unit_test(test_a_block_of_one_row_a_sequence),
         cmocka_unit_test(test_a_branch_that_leads_nowhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
