@@ -65,7 +65,8 @@ struct vlm_verb {
 };
 
 extern const vlm_verb vlm_verb_embed, vlm_verb_similarity, vlm_verb_classify, vlm_verb_search, vlm_verb_tokenize,
-    vlm_verb_pixels, vlm_verb_inspect, vlm_verb_bench, vlm_verb_verify, vlm_verb_train;
+    vlm_verb_pixels, vlm_verb_inspect, vlm_verb_bench, vlm_verb_verify, vlm_verb_train,
+    vlm_verb_generate, vlm_verb_caption, vlm_verb_ask, vlm_verb_encode, vlm_verb_match, vlm_verb_chat;
 
 /* Fill the verb's struct from argv[0..argc). Returns an exit status; what is wrong has been said. */
 int vlm_parse_options(const vlm_verb *verb, void *options, int argc, char **argv);

@@ -12,8 +12,10 @@
 
 /* ADD A VERB HERE: its file, its declaration in cli.h, its row. The order is that of `vlm help`. */
 static const vlm_verb *const verbs[] = {
-    &vlm_verb_embed,  &vlm_verb_similarity, &vlm_verb_classify, &vlm_verb_search, &vlm_verb_tokenize,
-    &vlm_verb_pixels, &vlm_verb_inspect,    &vlm_verb_bench,    &vlm_verb_verify, &vlm_verb_train,
+    &vlm_verb_embed,  &vlm_verb_similarity, &vlm_verb_classify, &vlm_verb_search, &vlm_verb_caption,
+    &vlm_verb_ask,    &vlm_verb_chat,       &vlm_verb_generate, &vlm_verb_match,  &vlm_verb_encode,
+    &vlm_verb_tokenize, &vlm_verb_pixels,   &vlm_verb_inspect,  &vlm_verb_bench,  &vlm_verb_verify,
+    &vlm_verb_train,
 };
 enum { N_VERBS = sizeof verbs / sizeof *verbs };
 

@@ -91,7 +91,7 @@ static vlm_status open_pixels(opening *o, const char *folder)
 /* `file`: the checkpoint, or NULL for the folder's own. */
 static vlm_status open_transformers_network(opening *o, const char *folder, const char *file)
 {
-    bool towers = wanted(o, VLM_PART_VISION) || wanted(o, VLM_PART_TEXT);
+    bool towers = wanted(o, VLM_PART_VISION | VLM_PART_TEXT | VLM_PART_LANGUAGE);
     bool there = vlm_folder_has(folder, "config.json") && (file || vlm_checkpoint_exists(folder));
     if (!towers || (!there && o->parts == 0))
         return VLM_OK;
@@ -106,6 +106,8 @@ static vlm_status open_transformers_network(opening *o, const char *folder, cons
     vlm_network_options options = network_options(o);
     if (status == VLM_OK)
         status = vlm_network_create(&o->model->network, config, checkpoint, &options, where, o->error);
+    if (status == VLM_OK && o->model->network->language)
+        status = vlm_read_language_settings(o->model, config, folder, o->error);
     json_decref(config);
     free(where);
     return status;
@@ -382,6 +384,8 @@ static vlm_status check_parts(const opening *o)
         return vlm_fail(o->error, VLM_ERR_UNSUPPORTED, "%s: no vision tower; this is a model of text alone", name);
     if (required(o, VLM_PART_TEXT) && !(network && network->text))
         return vlm_fail(o->error, VLM_ERR_UNSUPPORTED, "%s: no text tower; this is a model of pictures alone", name);
+    if (required(o, VLM_PART_LANGUAGE) && !(network && network->language))
+        return vlm_fail(o->error, VLM_ERR_UNSUPPORTED, "%s: no language model; this one writes no text", name);
     if (required(o, VLM_PART_PIXELS) && !model->pixel_line[0])
         return vlm_fail(o->error, VLM_ERR_IO, "%s: nothing says how pictures become pixels; a preprocessor_config.json is wanted", name);
     if (!network && !model->tokenizer && !model->pixel_line[0])
@@ -434,6 +438,8 @@ void vlm_model_close(vlm_model *model)
     for (size_t i = 0; i < model->n_checkpoints; i++)
         vlm_checkpoint_close(model->checkpoints[i]);
     vlm_tokenizer_close(model->tokenizer);
+    vlm_tokenizer_close(model->instruction_tokenizer);
+    free(model->language.ends);
     vlm_threads_free(model->threads);
     pthread_mutex_destroy(&model->lock);
     free(model->path);

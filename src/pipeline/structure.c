@@ -44,6 +44,9 @@ static size_t context_length(const vlm_model *model)
     size_t tower = model->network && model->network->text ? model->network->text->context_length : 0;
     if (model->max_tokens && (!tower || model->max_tokens < tower))
         return model->max_tokens;
+    const vlm_language *language = model->network ? model->network->language : NULL;
+    if (language && !tower)
+        return language->context_length == SIZE_MAX ? 0 : language->context_length;
     return tower ? tower : model->tokenizer ? vlm_tokenizer_max_length(model->tokenizer) : 0;
 }
 
@@ -58,7 +61,8 @@ void vlm_model_describe(vlm_model *model, unsigned parts, vlm_dtype dtype)
         .family = network ? network->family : "",
         .layout = model->layout,
         .dtype = vlm_dtype_name(dtype),
-        .parts = (vision ? VLM_PART_VISION : 0u) | (text ? VLM_PART_TEXT : 0u) | (model->tokenizer ? VLM_PART_TOKENIZER : 0u) | (model->pixel_line[0] ? VLM_PART_PIXELS : 0u),
+        .parts = (vision ? VLM_PART_VISION : 0u) | (text ? VLM_PART_TEXT : 0u) | (model->tokenizer ? VLM_PART_TOKENIZER : 0u) |
+                 (network && network->language ? VLM_PART_LANGUAGE : 0u) | (model->pixel_line[0] ? VLM_PART_PIXELS : 0u),
         .n_threads = vlm_threads_count(model->threads),
         .embedding_size = vision ? vision->embedding : text ? text->embedding : 0,
         .image_height = vision ? vision->image_height : 0,

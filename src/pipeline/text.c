@@ -248,10 +248,23 @@ static size_t find_candidates(const vlm_beams *beams, float *logits, size_t voca
         for (size_t i = 0; i < vocabulary; i++)
             insert(list, &n, most, (candidate){b, (int32_t)i, row[i] + beams->running[b].score, false});
     }
-    bool last = beams->step + 1 >= beams->generation->max_new_tokens;
-    for (size_t i = 0; i < n; i++)
-        list[i].ends = last || vlm_is_end(beams->ends, list[i].id);
     return n;
+}
+
+/* Which candidates end here? False: out of memory. */
+static bool mark_ends(const vlm_beams *beams, candidate *list, size_t n)
+{
+    bool last = beams->step + 1 >= beams->generation->max_new_tokens, good = true;
+    vlm_history text = {0};
+    for (size_t i = 0; i < n && good; i++) {
+        list[i].ends = last || vlm_is_end(beams->ends, list[i].id);
+        if (list[i].ends || !beams->stops)
+            continue;
+        good = copy_history(&text, &beams->running[list[i].beam].history) && vlm_history_push(&text, list[i].id);
+        list[i].ends = good && beams->stops(beams->stops_user, text.ids + text.n_prompt, text.n - text.n_prompt);
+    }
+    free(text.ids);
+    return good;
 }
 
 /* A new beam: the candidate's parent's tokens and its own. */
@@ -336,10 +349,10 @@ vlm_status vlm_beams_step(vlm_beams *beams, float *logits, size_t vocabulary, si
     if (!list)
         return vlm_fail_memory(error, most * sizeof *list, "beams");
     size_t n = find_candidates(beams, logits, vocabulary, list, most);
-    bool all_end = true;
+    bool all_end = true, good = mark_ends(beams, list, n);
     for (size_t i = 0; i < n; i++)
         all_end = all_end && list[i].ends;
-    bool good = n >= beams->n && update_best(beams, list, n) && choose_running(beams, list, n, parents);
+    good = good && n >= beams->n && update_best(beams, list, n) && choose_running(beams, list, n, parents);
     free(list);
     if (!good)
         return n < beams->n ? vlm_fail(error, VLM_ERR_ARGUMENT, "%zu beams of a vocabulary of %zu tokens", beams->n, vocabulary) : vlm_fail_memory(error, beams->n * sizeof *beams->best, "beams");

@@ -38,10 +38,15 @@ typedef struct vlm_beam {
     bool finished; /* of the best ones: a real text, not an empty place */
 } vlm_beam;
 
+/* Does a text end here for a reason other than an end token (a stop string)? ids [n] are the new tokens. */
+typedef bool vlm_stop_function(void *user, const int32_t *ids, size_t n);
+
 /* The search of one prompt. */
 typedef struct vlm_beams {
     const vlm_generation *generation;
     vlm_ends ends;
+    vlm_stop_function *stops; /* set after create; NULL: none */
+    void *stops_user;
     size_t n, step;    /* beams; tokens generated */
     vlm_beam *running; /* [n], best first */
     vlm_beam *best;    /* [n], best first */
