@@ -178,7 +178,7 @@ PLAIN_TEXTS = [
 
 
 def main_parts():
-    return ["models", "tokens", "pixels", "formats", "program", "train"]
+    return ["models", "tokens", "pixels", "formats", "program", "train", "language"]
 
 
 def run_parts(session, parts):
