@@ -16,11 +16,21 @@ enum {
     CUT_TEXTS_SHOWN = 5
 };
 
+static bool show_loading(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    (void)user;
+    if (total > (uint64_t)64 << 20) /* what loads at once needs no telling */
+        vlm_progress(what, done >> 20, total >> 20);
+    return true;
+}
+
 int vlm_open_model(vlm_model **model, const vlm_common *common, unsigned parts)
 {
-    vlm_model_options options = {.parts = parts, .n_threads = common->n_threads, .dtype = common->dtype, .arch = common->arch};
+    vlm_model_options options = {.parts = parts, .n_threads = common->n_threads, .dtype = common->dtype, .arch = common->arch, .progress = show_loading};
     vlm_error error = {0};
-    if (vlm_model_open(model, common->model, &options, &error) != VLM_OK)
+    vlm_status status = vlm_model_open(model, common->model, &options, &error);
+    vlm_progress_end();
+    if (status != VLM_OK)
         return vlm_say_error(&error);
     return VLM_EXIT_OK;
 }

@@ -50,6 +50,12 @@ enum {
  * The values are borrowed for the time of the call. */
 typedef void vlm_trace_function(void *user, const char *name, const size_t *shape, size_t n_dims, const float *values);
 
+/* How far long work is: `done` of `total` (bytes while a model loads). Return false to stop it: the call then
+ * fails with VLM_ERR_CANCELLED. Called from the thread that called the library. */
+typedef bool vlm_progress_function(void *user, const char *what, uint64_t done, uint64_t total);
+/* One line, without its end, of something that is no error but may be worth knowing. */
+typedef void vlm_log_function(void *user, const char *message);
+
 typedef struct vlm_model_options {
     unsigned parts;            /* VLM_PART_*; 0: all that the folder has */
     size_t n_threads;          /* 0: as many as the process may run on */
@@ -57,6 +63,9 @@ typedef struct vlm_model_options {
     const char *arch;          /* OpenCLIP's name of a built-in config, for a bare checkpoint file; else NULL */
     vlm_trace_function *trace; /* NULL: no trace */
     void *trace_user;
+    vlm_progress_function *progress; /* while the weights are read; NULL: none */
+    vlm_log_function *log;           /* tensors of the checkpoint that nothing uses ...; NULL: none */
+    void *user;                      /* of progress and log */
 } vlm_model_options;
 
 /* Open `name`: a folder, a checkpoint file (with options->arch), a hub name found in the local hub cache

@@ -143,7 +143,7 @@ vlm_tensor *vlm_bind_values(vlm_binder *binder, vlm_parameter_kind kind, size_t 
     }
     memcpy(whole, shape, n_dims * sizeof *shape);
     whole[0] *= n_parts;
-    const vlm_entry *entries[VLM_MAX_PARTS];
+    const vlm_entry *entries[VLM_MAX_PARTS] = {0};
     for (size_t i = 0; i < n_parts && binder->weights; i++)
         if (!(entries[i] = find_entry(binder, names[i], n_dims, shape)))
             return NULL; /* before any memory is taken */
@@ -275,6 +275,17 @@ static void pack_matrix(vlm_binder *binder, vlm_tensor *tensor, const vlm_entry 
     free(rows);
 }
 
+/* Tell how much has been read; a false answer stops the loading. */
+static void report_progress(vlm_binder *binder, const vlm_entry *const *entries, size_t n)
+{
+    for (size_t i = 0; i < n && binder->weights; i++)
+        binder->bytes_read += entries[i]->bytes;
+    uint64_t total = binder->weights ? vlm_checkpoint_bytes(binder->weights) : 0;
+    if (!vlm_binder_failed(binder) && total && binder->options->progress &&
+        !binder->options->progress(binder->options->user, "loading", binder->bytes_read < total ? binder->bytes_read : total, total))
+        vlm_binder_fail(binder, VLM_ERR_CANCELLED, "%s: loading was stopped", binder->where);
+}
+
 vlm_tensor *vlm_bind_matrix(vlm_binder *binder, const vlm_matrix_source *source)
 {
     if (vlm_binder_failed(binder))
@@ -317,6 +328,7 @@ vlm_tensor *vlm_bind_matrix(vlm_binder *binder, const vlm_matrix_source *source)
     }
     parameter.tensor = tensor;
     list_parameter(binder, &parameter);
+    report_progress(binder, entries, source->n_parts);
     return vlm_binder_failed(binder) ? NULL : tensor;
 }
 

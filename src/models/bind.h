@@ -13,6 +13,7 @@ typedef struct vlm_binder {
     const char *where; /* the config, for messages */
     const char *prefix; /* before every name ("" or "vit.") */
     bool in_vision;
+    uint64_t bytes_read; /* of the checkpoint, for the progress callback */
     vlm_status status;
     vlm_error *error;
 } vlm_binder;

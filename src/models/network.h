@@ -124,6 +124,8 @@ typedef struct vlm_network_options {
     vlm_dtype dtype;  /* of the matrices, for inference */
     bool train;       /* float32 rows that want gradients */
     vlm_threads *threads; /* packs in parallel; may be NULL */
+    bool (*progress)(void *user, const char *what, uint64_t done, uint64_t total); /* NULL: none; see vlm/vlm.h */
+    void *user;
 } vlm_network_options;
 
 /* Build what config.json (transformers layout) describes from a checkpoint. weights NULL: for training, all

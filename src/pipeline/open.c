@@ -21,6 +21,7 @@ typedef struct opening {
     unsigned parts;  /* asked for; 0: whatever there is */
     vlm_dtype dtype;
     const char *arch;
+    const vlm_model_options *options;
     vlm_error *error;
 } opening;
 
@@ -52,7 +53,7 @@ static vlm_status keep_checkpoint(opening *o, vlm_checkpoint *checkpoint)
 
 static vlm_network_options network_options(const opening *o)
 {
-    return (vlm_network_options){.parts = o->parts, .dtype = o->dtype, .threads = o->model->threads};
+    return (vlm_network_options){.parts = o->parts, .dtype = o->dtype, .threads = o->model->threads, .progress = o->options->progress, .user = o->options->user};
 }
 
 /* ---- parts that stand alone ---------------------------------------------------------------------------- */
@@ -395,6 +396,39 @@ static vlm_status check_parts(const opening *o)
     return VLM_OK;
 }
 
+static bool is_bound(const vlm_network *network, const char *name)
+{
+    for (size_t i = 0; i < network->n_parameters_listed; i++)
+        for (size_t j = 0; j < network->parameters[i].n_parts; j++)
+            if (strcmp(network->parameters[i].names[j], name) == 0)
+                return true;
+    return false;
+}
+
+/* Tell of tensors that nothing reads, when all parts were opened: a checkpoint of another model would have many. */
+static void log_unused(const opening *o)
+{
+    const vlm_model *model = o->model;
+    if (!o->options->log || o->parts || !model->network || !model->n_checkpoints)
+        return;
+    vlm_text message = {0};
+    size_t unused = 0;
+    const vlm_checkpoint *checkpoint = model->checkpoints[0];
+    for (size_t i = 0; i < vlm_checkpoint_count(checkpoint); i++) {
+        const char *name = vlm_checkpoint_at(checkpoint, i)->name;
+        if (ends_with(name, "position_ids") || is_bound(model->network, name))
+            continue;
+        if (unused++ < 3)
+            vlm_text_printf(&message, "%s%s", unused > 1 ? ", " : "", name);
+    }
+    vlm_text line = {0};
+    vlm_text_printf(&line, "%s: %zu of %zu tensors are not used: %s%s", vlm_checkpoint_path(checkpoint), unused, vlm_checkpoint_count(checkpoint), message.data ? message.data : "", unused > 3 ? " ..." : "");
+    if (unused && !line.failed)
+        o->options->log(o->options->user, line.data);
+    vlm_text_free(&message);
+    vlm_text_free(&line);
+}
+
 vlm_status vlm_model_open(vlm_model **out, const char *name, const vlm_model_options *options, vlm_error *error)
 {
     static const vlm_model_options defaults = {0};
@@ -407,7 +441,7 @@ vlm_status vlm_model_open(vlm_model **out, const char *name, const vlm_model_opt
     if (!model)
         return vlm_fail_memory(error, sizeof *model, "a model");
     pthread_mutex_init(&model->lock, NULL);
-    opening o = {model, options->parts, VLM_F32, options->arch, error};
+    opening o = {model, options->parts, VLM_F32, options->arch, options, error};
     vlm_status status = parse_dtype(&o.dtype, options->dtype, error);
     if (status == VLM_OK)
         status = vlm_threads_create(&model->threads, options->n_threads, error);
@@ -421,6 +455,7 @@ vlm_status vlm_model_open(vlm_model **out, const char *name, const vlm_model_opt
         vlm_model_close(model);
         return status;
     }
+    log_unused(&o);
     vlm_context_init(&model->context, model->threads);
     model->context.trace = options->trace;
     model->context.trace_user = options->trace_user;

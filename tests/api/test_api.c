@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -135,6 +136,53 @@ static void test_ids_beyond_the_table_are_refused(void **state)
     vlm_model_close(model);
 }
 
+typedef struct watcher {
+    size_t calls, stop_at;
+    uint64_t last, total;
+    char message[512];
+} watcher;
+
+static bool watch(void *user, const char *what, uint64_t done, uint64_t total)
+{
+    watcher *w = user;
+    assert_string_equal(what, "loading");
+    assert_true(done >= w->last && done <= total);
+    w->last = done;
+    w->total = total;
+    return ++w->calls != w->stop_at;
+}
+
+static void listen(void *user, const char *message)
+{
+    watcher *w = user;
+    snprintf(w->message, sizeof w->message, "%s", message);
+}
+
+static void test_loading_tells_how_far_it_is_and_can_be_stopped(void **state)
+{
+    (void)state;
+    watcher w = {0};
+    vlm_model *model = open_model(GOLDEN "clip-tiny", (vlm_model_options){.progress = watch, .log = listen, .user = &w});
+    assert_true(w.calls > 10 && w.last > w.total / 2);
+    assert_string_equal(w.message, ""); /* every tensor of it is used */
+    vlm_model_close(model);
+    vlm_error error = {0};
+    w = (watcher){.stop_at = 3};
+    assert_int_equal(vlm_model_open(&model, GOLDEN "clip-tiny", &(vlm_model_options){.progress = watch, .user = &w}, &error), VLM_ERR_CANCELLED);
+    assert_null(model);
+    assert_int_equal(w.calls, 3);
+}
+
+static void test_tensors_that_nothing_uses_are_told_of(void **state)
+{
+    (void)state;
+    watcher w = {0};
+    vlm_model *model = open_model(GOLDEN "vit-bare-tiny", (vlm_model_options){.log = listen, .user = &w});
+    if (!strstr(w.message, "pooler"))
+        fail_msg("the bare ViT's pooler is not used; told: \"%s\"", w.message);
+    vlm_model_close(model);
+}
+
 typedef struct tree_sum {
     uint64_t root, leaves;
 } tree_sum;
@@ -170,6 +218,8 @@ int main(void)
         cmocka_unit_test(test_a_part_that_was_not_opened_is_named),
         cmocka_unit_test(test_opening_what_is_not_there_says_so),
         cmocka_unit_test(test_ids_beyond_the_table_are_refused),
+        cmocka_unit_test(test_loading_tells_how_far_it_is_and_can_be_stopped),
+        cmocka_unit_test(test_tensors_that_nothing_uses_are_told_of),
         cmocka_unit_test(test_the_tree_of_weights_adds_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
