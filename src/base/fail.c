@@ -65,8 +65,12 @@ vlm_status vlm_fail_prefix(vlm_error *error, const char *format, ...)
     va_start(arguments, format);
     int n = vsnprintf(error->message, sizeof error->message, format, arguments);
     va_end(arguments);
-    if (n >= 0 && (size_t)n < sizeof error->message)
-        snprintf(error->message + n, sizeof error->message - (size_t)n, ": %s", old);
+    size_t room = n >= 0 && (size_t)n < sizeof error->message - 2 ? sizeof error->message - (size_t)n - 2 : 0;
+    if (room) {
+        memcpy(error->message + n, ": ", 2);
+        memcpy(error->message + n + 2, old, room - 1);
+        error->message[sizeof error->message - 1] = 0;
+    }
     make_printable(error->message);
     return error->status;
 }
