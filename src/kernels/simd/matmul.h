@@ -93,7 +93,8 @@ static ALWAYS_INLINE void tile_rows(vf sums[], const float *x, size_t x_row, con
                 tile_step(sums, now[0] + i * STEPS + s, CHUNK, w + s * step_bytes, 0, type, rows, 1);
         }
     }
-    tile_steps(sums, x + j, x_row, 1, w, 0, type, k - j, rows, 1);
+    for (; j < k; j++, w += step_bytes)
+        tile_step(sums, x + j, x_row, w, 0, type, rows, 1);
 }
 
 static ALWAYS_INLINE size_t tile(const tile_job *job, size_t x_row, size_t x_k, vlm_dtype type, size_t rows,
