@@ -265,6 +265,36 @@ def check_encoded(session, name, folder, paths, texts):
     session.vlm("caption", "-m", folder, "--encoded", f"{folder}/cut", status=1)
 
 
+def check_instructblip(session, kind):
+    """The instruction goes into the Q-Former too; behind it a Vicuna or a Flan-T5."""
+    rng, seed, queries = session.rng, session.rng.randrange(1 << 30), session.rng.randint(3, 7)
+    name, template = f"instructblip-{kind} seed {seed}", {"llama": "<s> $A", "t5": "$A </s>"}[kind]
+    folder = session.new_folder(f"instructblip-{kind}")
+    like = blip2_config("t5", queries).to_dict()
+    llama = dict(model_type="llama", vocab_size=VOCABULARY, hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=4,
+                 max_position_embeddings=128, bos_token_id=BEGIN, eos_token_id=END, pad_token_id=PAD)  # fmt: skip
+    qformer = {k: v for k, v in like["qformer_config"].items() if k not in ("model_type", "use_qformer_text_input")}
+    config = transformers.InstructBlipConfig(
+        vision_config={k: v for k, v in like["vision_config"].items() if k != "model_type"}, qformer_config=qformer,
+        text_config=llama if kind == "llama" else like["text_config"], num_query_tokens=queries, image_token_index=IMAGE)  # fmt: skip
+    model = randomise(transformers.InstructBlipForConditionalGeneration(config), seed, 1.5)
+    model.save_pretrained(folder)
+    tokenizer = make_tokenizer(folder, template, image=True)
+    instructions = make_tokenizer(f"{folder}/qformer_tokenizer", "<s> $A </s>")
+    write_preprocessor(folder, 28)
+    path, question = f"{folder}/0.png", "what is it?"
+    random_picture(rng).save(path)
+    ids = torch.tensor([[IMAGE] * queries + tokenizer(question).input_ids])
+    read = torch.tensor([instructions(question).input_ids])
+    inputs = dict(pixel_values=pixels_of(session, folder, path), input_ids=ids, attention_mask=torch.ones_like(ids), qformer_input_ids=read,
+                  qformer_attention_mask=torch.ones_like(read))  # fmt: skip
+    wanted = reference(model, tokenizer, {END}, 1 if kind == "t5" else ids.shape[1], inputs, dict(max_new_tokens=12))
+    compare(session, f"{name}: ask", session.vlm("ask", "-m", folder, "--max-new-tokens", 12, path, question).json[0], wanted)
+    session.vlm("encode", "-m", folder, path, "-o", f"{folder}/kept", as_json=False)
+    kept = session.vlm("ask", "-m", folder, "--max-new-tokens", 12, "--encoded", f"{folder}/kept", question).json[0]
+    compare(session, f"{name}: ask about a kept picture", kept, wanted)
+
+
 def check_match(session):
     seed, queries, rng = session.rng.randrange(1 << 30), session.rng.randint(3, 7), session.rng
     folder = session.new_folder("match")
@@ -304,5 +334,8 @@ def run(session):
     if len(folders) == 2:
         session.vlm("caption", "-m", folders["t5"], "--encoded", f"{folders['opt']}/kept", status=1)
         session.ok("a picture that another model encoded is refused", True)
+    for kind in ("llama", "t5"):
+        with session.guard(f"instructblip-{kind}"):
+            check_instructblip(session, kind)
     with session.guard("match"):
         check_match(session)
