@@ -495,8 +495,9 @@ static void choose_recoloring(placement *place, vlm_random *random, double stren
     place->mix[3][3] = 1;
 }
 
-/* box: the part of the canvas the drawing may stand in, as left, top, width, height in pixels; scale: of it. */
-static void choose_placement(placement *place, const scenes *s, const sprite *p, const float box[4], double low, vlm_random *random)
+/* box: the part of the canvas the drawing may stand in, as left, top, width, height in pixels; low: the smallest
+ * scale, of the box; clutter: how much of the full disorder there is by now. */
+static void choose_placement(placement *place, const scenes *s, const sprite *p, const float box[4], double low, double clutter, vlm_random *random)
 {
     const settings *set = &s->settings;
     float side = between(random, low, set->scale_high) * (box[2] < box[3] ? box[2] : box[3]);
@@ -522,7 +523,7 @@ static void choose_placement(placement *place, const scenes *s, const sprite *p,
     place->x = box[0] + 0.5f * box[2] + (free_x > 0 ? free_x * between(random, -1, 1) : 0);
     place->y = box[1] + 0.5f * box[3] + (free_y > 0 ? free_y * between(random, -1, 1) : 0);
     if (set->style > 0 && vlm_random_uniform(random) < 0.7f)
-        choose_recoloring(place, random, set->style);
+        choose_recoloring(place, random, set->style * clutter);
 }
 
 /* Upright, in the middle, at 90 %. */
@@ -639,24 +640,24 @@ static void put_pair_caption(vlm_text *text, const concept *a, const concept *b,
 
 /* ---- the dataset ------------------------------------------------------------------------------------- */
 
-static void draw_one(canvas *out, const scenes *s, const concept *c, const float box[4], double low, vlm_random *random)
+static void draw_one(canvas *out, const scenes *s, const concept *c, const float box[4], double low, double clutter, vlm_random *random)
 {
     const sprite *p = choose_sprite(s, c, random);
     placement place;
-    choose_placement(&place, s, p, box, low, random);
+    choose_placement(&place, s, p, box, low, clutter, random);
     draw(out, p, &place);
 }
 
 /* Two objects side by side or one above the other, each in its half. */
-static void draw_pair(canvas *out, const scenes *s, size_t item, vlm_sample *sample, vlm_random *random)
+static void draw_pair(canvas *out, const scenes *s, size_t item, double clutter, vlm_sample *sample, vlm_random *random)
 {
     const concept *a = &s->concepts[item], *b = &s->concepts[(item + 1 + (size_t)vlm_random_below(random, s->n_concepts - 1)) % s->n_concepts];
     bool vertical = vlm_random_uniform(random) < 0.5f, exchanged = vlm_random_uniform(random) < 0.5f;
     const concept *first = exchanged ? b : a, *second = exchanged ? a : b;
     float w = (float)out->width, h = (float)out->height;
     float boxes[2][4] = {{0, 0, vertical ? w : w / 2, vertical ? h / 2 : h}, {vertical ? 0 : w / 2, vertical ? h / 2 : 0, vertical ? w : w / 2, vertical ? h / 2 : h}};
-    draw_one(out, s, first, boxes[0], 0.8 * s->settings.scale_high, random);
-    draw_one(out, s, second, boxes[1], 0.8 * s->settings.scale_high, random);
+    draw_one(out, s, first, boxes[0], 0.8 * s->settings.scale_high, clutter, random);
+    draw_one(out, s, second, boxes[1], 0.8 * s->settings.scale_high, clutter, random);
     put_pair_caption(&sample->caption, first, second, vertical, random);
     sample->group = -1;
 }
@@ -681,10 +682,10 @@ static vlm_status sample_scene(const vlm_dataset *dataset, const vlm_sample_key 
         double clutter = set->ramp_from + (1 - set->ramp_from) * grown;
         const char *background = fill_background(&out, &random, clutter);
         if (!dataset->labels && s->n_concepts > 1 && vlm_random_uniform(&random) < set->two_objects * clutter) {
-            draw_pair(&out, s, key->item, sample, &random);
+            draw_pair(&out, s, key->item, clutter, sample, &random);
         } else {
             double low = set->scale_high + (set->scale_low - set->scale_high) * clutter;
-            draw_one(&out, s, c, (const float[4]){0, 0, (float)out.width, (float)out.height}, low, &random);
+            draw_one(&out, s, c, (const float[4]){0, 0, (float)out.width, (float)out.height}, low, clutter, &random);
             put_caption(&sample->caption, s, c, background, &random);
         }
     }

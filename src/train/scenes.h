@@ -13,8 +13,8 @@
  *   "aspect": 0.1, "shear": 0.05, "warp": 0.03   standard deviations; the warp is the largest displacement
  *   "mirror": 0.3         share of the drawings that may be mirrored that are
  *   "two_objects": 0.1    share of scenes with two, and a caption such as "a dog left of an apple"
- *   "style": 0            strength of changes of colour, 0..1, over the whole run
- *   "ramp": 0.3           clutter, scales, second objects grow over this part of the run,
+ *   "style": 0            strength of changes of colour, 0..1
+ *   "ramp": 0.3           clutter, scales, second objects, style grow over this part of the run,
  *   "ramp_from": 0.15     from this share to their full measure
  *   "captions": "mixed"   or "name": the name alone
  *   "clean": false        the drawing alone, upright, in the middle, at 90 % on white */
