@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { STEPS = 5 };
+enum { STEPS = 5, BLOCK = 64 };
 static const float A1 = 3.4445f, A3 = -4.7750f, A5 = 2.0315f;
 
 typedef struct muon {
@@ -65,15 +65,28 @@ size_t vlm_muon_scratch_bytes(const vlm_kernels *kernels, vlm_dtype type, size_t
     return lay_out(&m, kernels, type, rows, columns, nothing);
 }
 
-/* y [m, n] = x [m, k] w^T, or y += it; w in the panels already. */
-static void product(const muon *m, float *y, const float *x, size_t rows, size_t n, size_t k, bool accumulate)
+/* Rows of x as the kernel takes them. */
+static const void *prepare(const muon *m, const float *x, size_t rows, size_t k)
 {
-    const void *left = x;
-    if (m->kernel->prepare) {
-        m->kernel->prepare(m->prepared, x, k, rows, k);
-        left = m->prepared;
+    if (!m->kernel->prepare)
+        return x;
+    m->kernel->prepare(m->prepared, x, k, rows, k);
+    return m->prepared;
+}
+
+/* y [s, s] = x x^T for x [s, k], which is in the panels already: what is left of the diagonal, by blocks, and its
+ * mirror image. The sums are the same from either side, to the last bit. */
+static void symmetric_product(const muon *m, float *y, const float *x, size_t k)
+{
+    size_t s = m->short_side, row_bytes = m->kernel->prepare ? m->kernel->prepared_bytes(k) : k * sizeof(float);
+    const char *left = prepare(m, x, s, k);
+    for (size_t row = 0; row < s; row += BLOCK) {
+        size_t rows = s - row < BLOCK ? s - row : BLOCK, columns = row + rows;
+        m->kernel->multiply(y + row * s, s, left + row * row_bytes, k, 1, m->panels, rows, columns, k, NULL);
+        for (size_t i = row; i < columns; i++)
+            for (size_t j = 0; j < row; j++)
+                y[j * s + i] = y[i * s + j];
     }
-    m->kernel->multiply(y, n, left, k, 1, m->panels, rows, n, k, &(vlm_epilogue){.accumulate = accumulate});
 }
 
 static void newton_schulz(const muon *m)
@@ -83,14 +96,14 @@ static void newton_schulz(const muon *m)
     m->kernels->scale(m->x, 1 / (norm + 1e-7f), s * l);
     for (int i = 0; i < STEPS; i++) {
         m->kernel->pack(m->panels, m->x, VLM_F32, l, 1, s, l);
-        product(m, m->a, m->x, s, s, l, false);
+        symmetric_product(m, m->a, m->x, l);
         m->kernel->pack(m->panels, m->a, VLM_F32, s, 1, s, s); /* a is symmetric: a^T a is a a */
-        product(m, m->b, m->a, s, s, s, false);
+        symmetric_product(m, m->b, m->a, s);
         m->kernels->scale(m->b, A5, s * s);
         m->kernels->axpy(m->b, A3, m->a, s * s);
         m->kernel->pack(m->panels, m->x, VLM_F32, 1, l, l, s); /* before x is scaled in place */
         m->kernels->scale(m->x, A1, s * l);
-        product(m, m->x, m->b, s, l, s, true);
+        m->kernel->multiply(m->x, l, prepare(m, m->b, s, s), s, 1, m->panels, s, l, s, &(vlm_epilogue){.accumulate = true});
     }
 }
 
