@@ -136,6 +136,28 @@ def check_language(session, name, template, make):
     return folder
 
 
+def check_long(session):
+    """A prompt of several blocks, of which the last is not whole, and as long a text for an encoder."""
+    t, seed, length = transformers, session.rng.randrange(1 << 30), session.rng.randint(1030, 1500)
+    ids = dict(vocab_size=VOCABULARY, pad_token_id=PAD, eos_token_id=END)
+    mistral = dict(ids, bos_token_id=BEGIN, hidden_size=48, intermediate_size=80, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2,
+                   max_position_embeddings=2048, sliding_window=700, head_dim=8)  # fmt: skip
+    t5 = dict(ids, d_model=48, d_kv=8, d_ff=80, num_layers=2, num_heads=4, decoder_start_token_id=PAD)
+    prompt = "".join(session.rng.choice("abcdefgh ") for _ in range(length))
+    for name, template, model in (("mistral", "<s> $A", t.MistralForCausalLM(t.MistralConfig(**mistral))),
+                                  ("t5", "$A </s>", t.T5ForConditionalGeneration(t.T5Config(**t5)))):  # fmt: skip
+        folder = session.new_folder(f"{name}-long")
+        randomise(model, seed).save_pretrained(folder)
+        tokenizer = make_tokenizer(folder, template)
+        words = tokenizer(prompt, return_tensors="pt").input_ids
+        inputs = dict(input_ids=words, attention_mask=torch.ones_like(words))
+        n_prompt = words.shape[1] if name == "mistral" else 1
+        for options, arguments in (([], {}), (["--beams", 3, "--n-best", 2], dict(num_beams=3, num_return_sequences=2))):
+            wanted = reference(model, tokenizer, {END}, n_prompt, inputs, dict(max_new_tokens=8, **arguments))
+            got = session.vlm("generate", "-m", folder, "--max-new-tokens", 8, *options, "-", stdin=prompt.encode()).json[0]
+            compare(session, f"{name} seed {seed}, {length} tokens {options}", got, wanted)
+
+
 def check_other_ways(session, name, folder, prompt):
     """stdin, stop strings, seeds."""
     plain = ["generate", "-m", folder, "--max-new-tokens", 12]
@@ -327,6 +349,8 @@ def run(session):
             folder = check_language(session, name, template, make)
             if name in others:
                 check_other_ways(session, name, folder, "a cat")
+    with session.guard("long prompts"):
+        check_long(session)
     folders = {}
     for kind, size in (("opt", 28), ("t5", session.rng.choice([28, 35, 50]))):
         with session.guard(f"blip2-{kind}"):
