@@ -59,17 +59,28 @@ bool vlm_is_end(vlm_ends ends, int32_t id)
 
 /* ---- penalties ------------------------------------------------------------------------------------------ */
 
-/* Each token seen, once: divided when positive, multiplied when negative. */
+static bool occurs(const int32_t *ids, size_t n, int32_t id)
+{
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] == id)
+            return true;
+    return false;
+}
+
+/* Each token seen, once: divided when positive, multiplied when negative. A table of those that were keeps long
+ * prompts cheap; without memory for it the tokens before are searched. */
 static void penalise_repetition(float *logits, size_t n, float penalty, const vlm_history *history)
 {
+    bool *seen = history->n > 64 ? vlm_alloc_zero(n, sizeof *seen) : NULL;
     for (size_t i = 0; i < history->n; i++) {
         int32_t id = history->ids[i];
-        bool seen = id < 0 || (size_t)id >= n;
-        for (size_t j = 0; j < i && !seen; j++)
-            seen = history->ids[j] == id;
-        if (!seen)
-            logits[id] = logits[id] < 0 ? logits[id] * penalty : logits[id] / penalty;
+        if (id < 0 || (size_t)id >= n || (seen ? seen[id] : occurs(history->ids, i, id)))
+            continue;
+        logits[id] = logits[id] < 0 ? logits[id] * penalty : logits[id] / penalty;
+        if (seen)
+            seen[id] = true;
     }
+    free(seen);
 }
 
 /* What would complete an n-gram that has been is forbidden. */
