@@ -14,7 +14,11 @@ typedef __m512d vd;
 
 /* A tile of 14 rows by 2 vectors fills the register file: 28 sums, 2 vectors of w, one value of x. */
 enum { VF_LANES = 16, VF_PANEL_VECTORS = 2 };
+#ifdef VLM_SANITIZED
+#define VF_TILE_ROWS 6 /* sanitizers take minutes to compile the high ones */
+#else
 #define VF_TILE_ROWS 14
+#endif
 
 static inline __mmask16 first_lanes(size_t count)
 {
