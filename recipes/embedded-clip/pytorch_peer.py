@@ -24,13 +24,13 @@ RECIPE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(RECIPE))
 
 
-def build_batches(folder):
+def build_batches(folder, library):
     """The C side: the recipe's scenes and tokens as a shared object."""
     path = os.path.join(folder, "peer_batches.so")
     packages = "jansson libpcre2-8 libutf8proc libzip zlib libjpeg libpng libwebp libwebpdemux libtiff-4 cairo".split()
     flags = subprocess.check_output(["pkg-config", "--cflags", "--libs"] + packages, text=True).split()
     subprocess.check_call(["cc", "-std=gnu11", "-O2", "-fPIC", "-shared", "-o", path, f"-I{ROOT}/include", f"-I{ROOT}/src", f"{RECIPE}/peer_batches.c",
-                           f"{ROOT}/build/libvlm.a"] + flags + ["-lgif", "-lm", "-lpthread"])
+                           library] + flags + ["-lgif", "-lm", "-lpthread"])
     return ctypes.CDLL(path)
 
 
@@ -44,6 +44,7 @@ def parameter_groups(model, decay):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--work", default=os.path.join(ROOT, "build/embedded-clip"))
+    parser.add_argument("--library", default=os.path.join(ROOT, "build/libvlm.a"))
     parser.add_argument("--samples", type=int, required=True)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -59,7 +60,7 @@ def main():
     batch, side, context = recipe["train"]["batch"], config.vision_config.image_size, config.text_config.max_position_embeddings
     steps = args.samples // batch
 
-    library = build_batches(args.output)
+    library = build_batches(args.output, args.library)
     library.peer_open.restype = ctypes.c_void_p
     library.peer_open.argtypes = [ctypes.c_char_p] * 3 + [ctypes.c_size_t] * 4 + [ctypes.c_uint64]
     library.peer_batch.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_void_p]

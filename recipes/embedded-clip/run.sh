@@ -72,8 +72,10 @@ fi
 run=$work/run
 command="vlm train clip --data $drawings --config $recipe/config.json -o $run --resume${STEPS:+ --steps $STEPS}"
 build/vlm train clip --data $drawings --config $recipe/config.json -o $run --resume ${STEPS:+--steps $STEPS} ${SECONDS_MOST:+--max-seconds $SECONDS_MOST}
-if [ -n "${SECONDS_MOST:-}" ] && [ "$(jq -r '.step < .steps' $run/state.json 2>/dev/null || echo false)" = true ]; then
-    echo "stopped before the end; run it again to go on" >&2
+done_steps=$(sed -n 's/.*"step": *\([0-9]*\).*/\1/p' $run/state.json)
+all_steps=$(sed -n 's/.*"steps": *\([0-9]*\).*/\1/p' $run/state.json)
+if [ "$done_steps" -lt "$all_steps" ]; then
+    echo "stopped at step $done_steps of $all_steps; run it again to go on" >&2
     exit 0
 fi
 
