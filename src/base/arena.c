@@ -66,7 +66,8 @@ char *vlm_arena_copy_text(vlm_arena *arena, const char *text, size_t length)
 {
     char *copy = length < SIZE_MAX ? vlm_arena_alloc(arena, length + 1, 1) : NULL;
     if (copy) {
-        memcpy(copy, text, length);
+        if (length)
+            memcpy(copy, text, length);
         copy[length] = 0;
     }
     return copy;

@@ -52,7 +52,8 @@ char *vlm_copy_text(const char *text, size_t length)
 {
     char *copy = length < SIZE_MAX ? malloc(length + 1) : NULL;
     if (copy) {
-        memcpy(copy, text, length);
+        if (length) /* text may be NULL then: an empty file's mapping */
+            memcpy(copy, text, length);
         copy[length] = 0;
     }
     return copy;
