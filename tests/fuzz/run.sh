@@ -57,11 +57,12 @@ targets=$*
 [ -n "$targets" ] || targets=$(cd "$root/tests/fuzz" && ls fuzz_*.c | sed 's/\.c$//')
 
 if [ -n "$replay" ]; then
-    echo "no clang: the corpora are replayed, nothing is fuzzed"
+    echo "the corpora are replayed; fuzzing needs clang"
     build=$root/build/replay
-    cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Debug -DVLM_SANITIZE=address,undefined >"$root/build/replay.log" || exit 1
+    mkdir -p "$build"
+    cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Debug -DVLM_SANITIZE=address,undefined >"$build/build.log" || exit 1
     # shellcheck disable=SC2086
-    cmake --build "$build" -j "$cores" --target $targets >>"$root/build/replay.log" || exit 1
+    cmake --build "$build" -j "$cores" --target $targets >>"$build/build.log" || exit 1
     failed=0 passed=0
     for name in $targets; do
         # shellcheck disable=SC2046
