@@ -69,10 +69,10 @@ static bool see_encoded(conversation *c, const char *path)
     return true;
 }
 
-/* Without the white space around it. */
+/* Without the white space around it, the four separators of ASCII among it, as Python's strip counts them. */
 static vlm_text trimmed(const vlm_written *written)
 {
-    const char *space = " \t\r\n\v\f";
+    const char *space = " \t\r\n\v\f\x1c\x1d\x1e\x1f";
     size_t from = strspn(written->text, space), to = written->length;
     while (to > from && strchr(space, written->text[to - 1]))
         to--;
