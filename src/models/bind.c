@@ -363,6 +363,11 @@ vlm_norm vlm_bind_norm(vlm_binder *binder, const char *name, size_t n, double ep
                       vlm_bind_values(binder, VLM_PARAMETER_VECTOR, 1, &bias, 1, &n), (float)eps};
 }
 
+vlm_norm vlm_bind_rms(vlm_binder *binder, const char *name, size_t width, double eps)
+{
+    return (vlm_norm){vlm_bind_values(binder, VLM_PARAMETER_VECTOR, 1, &name, 1, &width), NULL, (float)eps};
+}
+
 vlm_linear vlm_bind_stacked(vlm_binder *binder, const char *a, const char *b, const char *c, size_t n, size_t k, bool bias)
 {
     const char *parts[VLM_MAX_PARTS] = {a, b, c}, *biases[VLM_MAX_PARTS];

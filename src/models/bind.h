@@ -54,6 +54,8 @@ vlm_tensor *vlm_bind_unequal(vlm_binder *binder, const char *const *names, const
 vlm_linear vlm_bind_linear(vlm_binder *binder, vlm_parameter_kind kind, const char *name, size_t n, size_t k, bool bias);
 /* <name>.weight and <name>.bias [n]; the old names gamma and beta are taken too. */
 vlm_norm vlm_bind_norm(vlm_binder *binder, const char *name, size_t n, double eps);
+/* RMSNorm: the gain [n] of exactly this name, and no bias. */
+vlm_norm vlm_bind_rms(vlm_binder *binder, const char *name, size_t width, double eps);
 /* Three tensors <a>, <b>, <c> stacked to one linear layer of 3 n outputs (c NULL: two). */
 vlm_linear vlm_bind_stacked(vlm_binder *binder, const char *a, const char *b, const char *c, size_t n, size_t k, bool bias);
 

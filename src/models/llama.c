@@ -51,11 +51,6 @@ static void read_rope(vlm_binder *binder, const json_t *config, vlm_transformer 
     body->rope = (vlm_rope){half, frequencies, 1};
 }
 
-static vlm_norm bind_rms(vlm_binder *binder, const char *name, size_t width, double eps)
-{
-    return (vlm_norm){vlm_bind_values(binder, VLM_PARAMETER_VECTOR, 1, &name, 1, &width), NULL, (float)eps};
-}
-
 static void bind_block(vlm_binder *binder, const vlm_transformer *body, vlm_block *block, size_t i, double eps, bool attention_bias, bool mlp_bias)
 {
     size_t head = vlm_transformer_head(body), queries = body->n_heads * head, keys = vlm_transformer_kv_heads(body) * head, width = body->width;
@@ -63,13 +58,13 @@ static void bind_block(vlm_binder *binder, const vlm_transformer *body, vlm_bloc
     vlm_matrix_source qkv = {.kind = VLM_PARAMETER_MATRIX, .n_parts = 3, .rows = {queries, keys, keys}, .k = width};
     for (size_t j = 0; j < 3; j++)
         qkv.names[j] = vlm_binder_name(binder, "layers.%zu.self_attn.%s.weight", i, parts[j]);
-    block->norm1 = bind_rms(binder, vlm_binder_name(binder, "layers.%zu.input_layernorm.weight", i), width, eps);
+    block->norm1 = vlm_bind_rms(binder, vlm_binder_name(binder, "layers.%zu.input_layernorm.weight", i), width, eps);
     block->qkv.weight = vlm_bind_matrix(binder, &qkv);
     if (attention_bias)
         block->qkv.bias = vlm_bind_unequal(binder, (const char *[]){vlm_binder_name(binder, "layers.%zu.self_attn.q_proj.bias", i), vlm_binder_name(binder, "layers.%zu.self_attn.k_proj.bias", i),
                                                                     vlm_binder_name(binder, "layers.%zu.self_attn.v_proj.bias", i)}, qkv.rows, 3);
     block->out = vlm_bind_linear(binder, VLM_PARAMETER_MATRIX, vlm_binder_name(binder, "layers.%zu.self_attn.o_proj", i), width, queries, attention_bias);
-    block->norm2 = bind_rms(binder, vlm_binder_name(binder, "layers.%zu.post_attention_layernorm.weight", i), width, eps);
+    block->norm2 = vlm_bind_rms(binder, vlm_binder_name(binder, "layers.%zu.post_attention_layernorm.weight", i), width, eps);
     block->gate = vlm_bind_linear(binder, VLM_PARAMETER_MATRIX, vlm_binder_name(binder, "layers.%zu.mlp.gate_proj", i), body->hidden, width, mlp_bias);
     block->up = vlm_bind_linear(binder, VLM_PARAMETER_MATRIX, vlm_binder_name(binder, "layers.%zu.mlp.up_proj", i), body->hidden, width, mlp_bias);
     block->down = vlm_bind_linear(binder, VLM_PARAMETER_MATRIX, vlm_binder_name(binder, "layers.%zu.mlp.down_proj", i), width, body->hidden, mlp_bias);
@@ -113,7 +108,7 @@ void vlm_build_llama(vlm_binder *binder, const json_t *config)
     body->blocks = vlm_binder_alloc(binder, body->n_blocks, sizeof *body->blocks);
     for (size_t i = 0; i < body->n_blocks && !vlm_binder_failed(binder); i++)
         bind_block(binder, body, &body->blocks[i], i, eps, attention_bias, mlp_bias);
-    language->after = bind_rms(binder, vlm_binder_name(binder, "norm.weight"), width, eps);
+    language->after = vlm_bind_rms(binder, vlm_binder_name(binder, "norm.weight"), width, eps);
     binder->prefix = outer;
     vlm_bind_head(binder, language, json_is_true(json_object_get(config, "tie_word_embeddings")) ? NULL : head, table);
 }

@@ -42,11 +42,6 @@ static float score_bias(const void *user, size_t head, size_t query, size_t key)
     return bias->table[find_bucket(bias, (long)key - (long)query) * bias->n_heads + head];
 }
 
-static vlm_norm bind_rms(vlm_binder *binder, const char *name, size_t width, double eps)
-{
-    return (vlm_norm){vlm_bind_values(binder, VLM_PARAMETER_VECTOR, 1, &name, 1, &width), NULL, (float)eps};
-}
-
 static void bind_mlp(vlm_binder *binder, const vlm_transformer *body, vlm_block *block, const char *at, bool gated)
 {
     if (gated)
@@ -71,18 +66,18 @@ static void bind_stack(vlm_binder *binder, vlm_transformer *body, const char *si
         char at[64], attention[96];
         snprintf(at, sizeof at, "%s.block.%zu.layer", side, i);
         snprintf(attention, sizeof attention, "%s.0.SelfAttention", at);
-        block->norm1 = bind_rms(binder, vlm_binder_name(binder, "%s.0.layer_norm.weight", at), body->width, eps);
+        block->norm1 = vlm_bind_rms(binder, vlm_binder_name(binder, "%s.0.layer_norm.weight", at), body->width, eps);
         block->qkv = vlm_bind_stacked(binder, vlm_binder_name(binder, "%s.q", attention), vlm_binder_name(binder, "%s.k", attention), vlm_binder_name(binder, "%s.v", attention), queries, body->width, false);
         block->out = bind_out(binder, body, attention);
         if (decodes) {
             snprintf(attention, sizeof attention, "%s.1.EncDecAttention", at);
-            block->norm_cross = bind_rms(binder, vlm_binder_name(binder, "%s.1.layer_norm.weight", at), body->width, eps);
+            block->norm_cross = vlm_bind_rms(binder, vlm_binder_name(binder, "%s.1.layer_norm.weight", at), body->width, eps);
             block->cross_q = vlm_bind_linear(binder, VLM_PARAMETER_MATRIX, vlm_binder_name(binder, "%s.q", attention), queries, body->width, false);
             block->cross_kv = vlm_bind_stacked(binder, vlm_binder_name(binder, "%s.k", attention), vlm_binder_name(binder, "%s.v", attention), NULL, queries, body->width, false);
             block->cross_out = bind_out(binder, body, attention);
         }
         size_t last = decodes ? 2 : 1;
-        block->norm2 = bind_rms(binder, vlm_binder_name(binder, "%s.%zu.layer_norm.weight", at, last), body->width, eps);
+        block->norm2 = vlm_bind_rms(binder, vlm_binder_name(binder, "%s.%zu.layer_norm.weight", at, last), body->width, eps);
         char mlp[96];
         snprintf(mlp, sizeof mlp, "%s.%zu", at, last);
         bind_mlp(binder, body, block, mlp, gated);
@@ -157,9 +152,9 @@ void vlm_build_t5(vlm_binder *binder, const json_t *config)
     const char *head = vlm_binder_name(binder, "lm_head.weight"), *table = vlm_binder_name(binder, "shared.weight");
     language->tokens = vlm_bind_table(binder, table, language->vocabulary, width);
     bind_stack(binder, &language->encoder, "encoder", config, eps, gated);
-    language->encoder_after = bind_rms(binder, vlm_binder_name(binder, "encoder.final_layer_norm.weight"), width, eps);
+    language->encoder_after = vlm_bind_rms(binder, vlm_binder_name(binder, "encoder.final_layer_norm.weight"), width, eps);
     bind_stack(binder, &language->body, "decoder", config, eps, gated);
-    language->after = bind_rms(binder, vlm_binder_name(binder, "decoder.final_layer_norm.weight"), width, eps);
+    language->after = vlm_bind_rms(binder, vlm_binder_name(binder, "decoder.final_layer_norm.weight"), width, eps);
     const json_t *scaled = json_object_get(config, "scale_decoder_outputs"); /* release 5 writes it; before, the tie said it */
     if (json_is_boolean(scaled) ? json_is_true(scaled) : !json_is_false(json_object_get(config, "tie_word_embeddings")))
         language->head_scale = (float)pow((double)width, -0.5);

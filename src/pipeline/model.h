@@ -37,7 +37,7 @@ struct vlm_model {
 };
 
 /* structure.c: fill model->info from what was opened. */
-void vlm_model_describe(vlm_model *model, unsigned parts, vlm_dtype dtype);
+void vlm_model_describe(vlm_model *model, vlm_dtype dtype);
 /* open_language.c: fill model->language, and the instruction tokenizer, from a folder with a language model. */
 vlm_status vlm_read_language_settings(vlm_model *model, const json_t *config, const char *folder, vlm_error *error);
 

@@ -154,7 +154,8 @@ static vlm_status open_openclip_parts(opening *o, const json_t *config, const ch
             size.image_width = (size_t)json_integer_value(json_array_get(value, 1));
         }
         status = vlm_pixel_contract_openclip(&o->model->pixels, json_object_get(config, "preprocess_cfg"), size.image_height, size.image_width, where, o->error);
-        status = describe_pixels(o);
+        if (status == VLM_OK)
+            status = describe_pixels(o);
     }
     return status;
 }
@@ -337,7 +338,8 @@ static vlm_status open_embedded(opening *o)
         status = embedded_json(&processor, "preprocessor_config.json", o->error);
         if (status == VLM_OK)
             status = vlm_pixel_contract_parse(&o->model->pixels, processor, "the embedded preprocessor_config.json", o->error);
-        status = describe_pixels(o);
+        if (status == VLM_OK)
+            status = describe_pixels(o);
     }
     if (status == VLM_OK && wanted(o, VLM_PART_TOKENIZER))
         status = vlm_tokenizer_parse(&o->model->tokenizer, (const char *)tokenizer->data, tokenizer->size, settings ? (const char *)settings->data : NULL,
@@ -459,7 +461,7 @@ vlm_status vlm_model_open(vlm_model **out, const char *name, const vlm_model_opt
     vlm_context_init(&model->context, model->threads);
     model->context.trace = options->trace;
     model->context.trace_user = options->trace_user;
-    vlm_model_describe(model, o.parts, o.dtype);
+    vlm_model_describe(model, o.dtype);
     *out = model;
     return VLM_OK;
 }

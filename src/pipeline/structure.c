@@ -50,12 +50,11 @@ static size_t context_length(const vlm_model *model)
     return tower ? tower : model->tokenizer ? vlm_tokenizer_max_length(model->tokenizer) : 0;
 }
 
-void vlm_model_describe(vlm_model *model, unsigned parts, vlm_dtype dtype)
+void vlm_model_describe(vlm_model *model, vlm_dtype dtype)
 {
     const vlm_network *network = model->network;
     const vlm_vision_tower *vision = network ? network->vision : NULL;
     const vlm_text_tower *text = network ? network->text : NULL;
-    (void)parts;
     model->info = (vlm_model_info){
         .name = model->path ? model->path : "embedded",
         .family = network ? network->family : "",

@@ -151,11 +151,10 @@ static float find_threshold(const float *logits, size_t n, const vlm_generation 
 
 int32_t vlm_logits_sample(const float *logits, size_t n, const vlm_generation *g, vlm_random *random, float *scratch)
 {
-    vlm_generation scaled = *g;
     float *warm = scratch, *sorted = scratch + n;
     for (size_t i = 0; i < n; i++)
         warm[i] = logits[i] / g->temperature;
-    float lowest = find_threshold(warm, n, &scaled, sorted), highest = sorted[0];
+    float lowest = find_threshold(warm, n, g, sorted), highest = sorted[0];
     double total = 0;
     for (size_t i = 0; i < n; i++)
         total += warm[i] >= lowest ? exp((double)(warm[i] - highest)) : 0;
